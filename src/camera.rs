@@ -1,0 +1,64 @@
+//! What every camera owes the pipeline, and the pipeline owes every camera.
+
+pub mod file;
+pub mod test_card;
+
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+
+use crate::media::{Frame, PictureFormat};
+
+/// A source of pictures that is open and running. Dropping it stops and closes it.
+///
+/// The camera owes: its file descriptor is readable (`POLLIN`) when `try_frame` may have a frame; no call blocks; when all its
+/// slots are lent it drops pictures and goes on; every frame has the format that `format` tells.
+///
+/// The pipeline owes: it polls the descriptor, calls `try_frame` when it is readable, and drops frames as soon as the
+/// encoder is done with them.
+pub trait Camera: AsFd + Send {
+    /// What the frames look like: read back from the device, not what was asked for.
+    fn format(&self) -> PictureFormat;
+
+    /// Takes the newest finished frame, if any. Older finished frames go straight back to the device.
+    fn try_frame(&mut self) -> Result<Option<Frame>, CameraError>;
+}
+
+/// Why a camera gives no pictures.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CameraError {
+    /// The device is gone and may come back.
+    #[error("camera {camera} is unplugged")]
+    Unplugged { camera: String },
+    #[error("cannot read {}", path.display())]
+    Unreadable {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    /// The file is no video that can be played, and says what was found.
+    #[error("cannot play {}: {found}", path.display())]
+    NotPlayable { path: PathBuf, found: String },
+    #[error("cannot {what} of camera {camera}")]
+    Device {
+        camera: String,
+        what: &'static str,
+        source: std::io::Error,
+    },
+}
+
+impl CameraError {
+    pub fn is_unplugged(&self) -> bool {
+        match self {
+            Self::Unplugged { .. } => true,
+            Self::Unreadable { .. } | Self::NotPlayable { .. } | Self::Device { .. } => false,
+        }
+    }
+
+    /// False when opening it again with the same configuration must fail the same way.
+    pub fn is_worth_retrying(&self) -> bool {
+        match self {
+            Self::Unplugged { .. } | Self::Unreadable { .. } | Self::Device { .. } => true,
+            Self::NotPlayable { .. } => false,
+        }
+    }
+}

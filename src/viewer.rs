@@ -1,0 +1,4 @@
+//! (being written)
+
+pub mod packetizer;
+pub mod webrtc;
