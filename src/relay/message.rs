@@ -522,6 +522,20 @@ impl<'a> From<&'a IceServer> for WireIceServer<'a> {
 /// Bytes in one message. A browser's answer with many candidates has 20 KiB; beyond this somebody feeds us.
 pub const MESSAGE_LIMIT: usize = 256 * 1024;
 
+/// What stands in an error's `code`. Texts are for people and may change; these are for programs and do not.
+pub mod code {
+    /// The robot serves as many viewers as it may.
+    pub const MAX_VIEWERS: &str = "max_viewers";
+    /// The message is about a viewer that the robot does not have (any more).
+    pub const UNKNOWN_VIEWER: &str = "unknown_viewer";
+    /// Robots make the offers.
+    pub const UNEXPECTED_OFFER: &str = "unexpected_offer";
+    /// There is no offer that this could answer.
+    pub const UNEXPECTED_ANSWER: &str = "unexpected_answer";
+    /// From the relay: the key is wrong.
+    pub const UNAUTHORIZED: &str = "unauthorized";
+}
+
 /// Bytes of an unknown kind that are kept, for the log line that names it.
 const LONGEST_KIND: usize = 64;
 
