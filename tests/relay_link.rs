@@ -1,4 +1,5 @@
 //! The link against relays that are right, wrong, broken and mean, over real sockets on this machine.
+#![allow(clippy::unwrap_used)] // a test from end to end: clippy knows only functions marked #[test] as such
 
 use std::fmt::Debug;
 use std::future::Future;

@@ -22,7 +22,11 @@
 //!       bye · ViewerEnded · no answer in 20 s (first answer only) · another ready of the same viewer
 //! ```
 
+mod interface;
+mod pulse;
+mod refusal;
 mod status;
+mod troubles;
 mod viewers;
 
 use std::collections::VecDeque;
@@ -30,102 +34,15 @@ use std::time::{Duration, Instant};
 
 use tracing::{debug, warn};
 
+pub use self::interface::{Action, CloseReason, Input, SessionSettings};
+use self::pulse::{Beat, Pulse, SILENCE_LIMIT};
+use self::refusal::{Refusal, UNEXPECTED_OFFER, UNKNOWN_VIEWER};
 pub use self::status::{LinkEnd, LinkFailure, LinkState, LinkStatus, Trouble};
+use self::troubles::Troubles;
 use self::viewers::Viewers;
 use crate::backoff::Backoff;
 use crate::relay::message::{FromRelay, ToRelay, code};
-use crate::viewer::{IceCandidate, IceServer, ViewerId};
-
-#[derive(Clone, Debug)]
-pub struct SessionSettings {
-    /// Viewers at once; the next is told so.
-    pub max_viewers: usize,
-    pub ping_interval: Duration,
-    pub backoff_first: Duration,
-    pub backoff_max: Duration,
-    pub backoff_reset_after: Duration,
-}
-
-impl Default for SessionSettings {
-    fn default() -> Self {
-        Self {
-            max_viewers: 8,
-            ping_interval: Duration::from_secs(20),
-            backoff_first: Duration::from_millis(250),
-            backoff_max: Duration::from_secs(60),
-            backoff_reset_after: Duration::from_secs(60),
-        }
-    }
-}
-
-#[derive(Clone, Debug)]
-pub enum Input {
-    Start,
-    /// The time that [`Session::poll_timeout`] named has come.
-    Timeout,
-    LinkOpened,
-    /// Anything came from the relay, be it a pong.
-    LinkHeard,
-    LinkMessage(FromRelay),
-    LinkEnded(LinkEnd),
-    ViewerOffer {
-        viewer: ViewerId,
-        sdp: String,
-    },
-    ViewerCandidate {
-        viewer: ViewerId,
-        candidate: IceCandidate,
-    },
-    ViewerEnded {
-        viewer: ViewerId,
-        reason: String,
-    },
-    ShutDown,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub enum Action {
-    /// Make one link. Every `Dial` is answered by one `LinkEnded`, sooner or later, and no other is made before that.
-    Dial,
-    Ping,
-    Send(ToRelay),
-    HangUp {
-        reason: &'static str,
-    },
-    /// `ice_servers` are the relay's; configured ones are not among them.
-    OpenViewer {
-        viewer: ViewerId,
-        ice_servers: Vec<IceServer>,
-    },
-    Answer {
-        viewer: ViewerId,
-        sdp: String,
-    },
-    Candidate {
-        viewer: ViewerId,
-        candidate: IceCandidate,
-    },
-    /// Inputs about this viewer that its closed peer still has to give are no longer wanted: the next `OpenViewer` may carry
-    /// the same name.
-    CloseViewer {
-        viewer: ViewerId,
-        reason: CloseReason,
-    },
-    /// Worth a line in the log: the first of its kind, or a summary.
-    Report(LinkStatus),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum CloseReason {
-    #[error("replaced by a new viewer of the same name")]
-    Replaced,
-    #[error("left")]
-    Left,
-    #[error("no answer to the offer")]
-    NoAnswer,
-    #[error("robot is shutting down")]
-    ShutDown,
-}
+use crate::viewer::{IceServer, ViewerId};
 
 /// One camera's session at the relay.
 #[derive(Debug)]
@@ -134,7 +51,7 @@ pub struct Session {
     stable_after: Duration,
     backoff: Backoff,
     link: Link,
-    trouble: Option<Reported>,
+    troubles: Troubles,
     viewers: Viewers,
     /// The newest welcome's; used until the next one.
     ice_servers: Vec<IceServer>,
@@ -148,29 +65,13 @@ pub struct Session {
 enum Link {
     Idle,
     Dialing,
-    Connected(Connected),
+    Connected(Pulse),
     /// Waits for the driver to let go of a link that is dead.
     HangingUp,
     Waiting {
         until: Instant,
     },
     Closed,
-}
-
-#[derive(Debug)]
-struct Connected {
-    since: Instant,
-    ping_at: Instant,
-    /// The first ping after which nothing was heard.
-    unanswered: Option<Instant>,
-}
-
-#[derive(Debug)]
-struct Reported {
-    trouble: Trouble,
-    at: Instant,
-    /// "Up again" was said too: a link that comes and goes is not to be announced each time.
-    recovery: bool,
 }
 
 #[derive(Debug)]
@@ -184,7 +85,7 @@ struct LastWords {
 impl Session {
     pub fn new(settings: &SessionSettings, seed: u64) -> Self {
         Self {
-            ping_interval: settings.ping_interval.max(SHORTEST_PING_INTERVAL),
+            ping_interval: settings.ping_interval,
             stable_after: settings.backoff_reset_after,
             backoff: Backoff::new(
                 settings.backoff_first,
@@ -193,7 +94,7 @@ impl Session {
                 seed,
             ),
             link: Link::Idle,
-            trouble: None,
+            troubles: Troubles::default(),
             viewers: Viewers::new(settings.max_viewers),
             ice_servers: Vec::new(),
             last_words: None,
@@ -205,7 +106,11 @@ impl Session {
         if matches!(self.link, Link::Closed) {
             return;
         }
-        self.forget_old_trouble(now);
+        if let Link::Connected(pulse) = &self.link
+            && now.saturating_duration_since(pulse.opened()) >= self.stable_after
+        {
+            self.troubles.forget();
+        }
         match input {
             Input::Start => self.start(),
             Input::Timeout => self.time_out(now),
@@ -239,10 +144,7 @@ impl Session {
             Link::Idle | Link::Dialing | Link::HangingUp => None,
             Link::Closed => return None,
             Link::Waiting { until } => Some((*until, "dial the relay again")),
-            Link::Connected(connected) => Some(match connected.silence_ends() {
-                Some(end) if end < connected.ping_at => (end, "give up a silent relay link"),
-                Some(_) | None => (connected.ping_at, "ping the relay"),
-            }),
+            Link::Connected(pulse) => Some(pulse.poll_timeout()),
         };
         let answer = self
             .viewers
@@ -256,14 +158,14 @@ impl Session {
             state: match &self.link {
                 Link::Idle => LinkState::Idle,
                 Link::Dialing => LinkState::Dialing,
-                Link::Connected(connected) => LinkState::Connected {
-                    since: connected.since,
+                Link::Connected(pulse) => LinkState::Connected {
+                    since: pulse.opened(),
                 },
                 Link::HangingUp => LinkState::HangingUp,
                 Link::Waiting { until } => LinkState::Waiting { until: *until },
                 Link::Closed => LinkState::Closed,
             },
-            trouble: self.trouble.as_ref().map(|known| known.trouble.clone()),
+            trouble: self.troubles.current().cloned(),
         }
     }
 
@@ -291,18 +193,16 @@ impl Session {
                     self.dial();
                 }
             }
-            Link::Connected(connected) => {
-                if connected.silence_ends().is_some_and(|end| end <= now) {
+            Link::Connected(pulse) => match pulse.time_out(now) {
+                None => {}
+                Some(Beat::Ping) => self.actions.push_back(Action::Ping),
+                Some(Beat::Dead) => {
                     self.link = Link::HangingUp;
                     self.actions.push_back(Action::HangUp {
                         reason: "no answer to ping",
                     });
-                } else if connected.ping_at <= now {
-                    connected.unanswered.get_or_insert(now);
-                    connected.ping_at = now + self.ping_interval;
-                    self.actions.push_back(Action::Ping);
                 }
-            }
+            },
         }
         for viewer in self.viewers.take_unanswered(now) {
             debug!(%viewer, "viewer did not answer the offer");
@@ -315,20 +215,11 @@ impl Session {
         if !matches!(self.link, Link::Dialing) {
             return;
         }
-        self.link = Link::Connected(Connected {
-            since: now,
-            ping_at: now + self.ping_interval,
-            unanswered: None,
-        });
+        self.link = Link::Connected(Pulse::new(self.ping_interval, now));
         self.backoff.connected(now);
         self.last_words = None;
-        match &mut self.trouble {
-            Some(known) if known.recovery => {}
-            Some(known) => {
-                known.recovery = true;
-                self.report();
-            }
-            None => self.report(),
+        if self.troubles.recovered() {
+            self.report();
         }
         for message in self.viewers.take_held() {
             self.actions.push_back(Action::Send(message));
@@ -336,8 +227,8 @@ impl Session {
     }
 
     fn link_heard(&mut self) {
-        if let Link::Connected(connected) = &mut self.link {
-            connected.unanswered = None;
+        if let Link::Connected(pulse) = &mut self.link {
+            pulse.heard();
         }
     }
 
@@ -420,7 +311,9 @@ impl Session {
             hint => self.backoff.next_delay(now, hint),
         };
         self.link = Link::Waiting { until: now + delay };
-        self.note_trouble(end, now);
+        if self.troubles.note(end, now) {
+            self.report();
+        }
     }
 
     fn viewer_ready(&mut self, viewer: ViewerId, now: Instant) {
@@ -500,50 +393,9 @@ impl Session {
         self.link = Link::Closed;
     }
 
-    fn note_trouble(&mut self, end: LinkEnd, now: Instant) {
-        let repeated = self
-            .trouble
-            .as_mut()
-            .filter(|known| known.trouble.class == end.class);
-        let Some(known) = repeated else {
-            self.trouble = Some(Reported {
-                trouble: Trouble {
-                    class: end.class,
-                    message: end.message,
-                    since: now,
-                    attempts: 1,
-                },
-                at: now,
-                recovery: false,
-            });
-            return self.report();
-        };
-        known.trouble.attempts = known.trouble.attempts.saturating_add(1);
-        known.trouble.message = end.message;
-        if now.saturating_duration_since(known.at) >= SUMMARY_INTERVAL {
-            known.at = now;
-            known.recovery = false;
-            self.report();
-        }
-    }
-
-    fn forget_old_trouble(&mut self, now: Instant) {
-        if let Link::Connected(connected) = &self.link
-            && now.saturating_duration_since(connected.since) >= self.stable_after
-        {
-            self.trouble = None;
-        }
-    }
-
     fn report(&mut self) {
         let status = self.status();
         self.actions.push_back(Action::Report(status));
-    }
-}
-
-impl Connected {
-    fn silence_ends(&self) -> Option<Instant> {
-        self.unanswered.map(|pinged| pinged + SILENCE_LIMIT)
     }
 }
 
@@ -555,48 +407,11 @@ fn shortened(text: &str) -> String {
         .collect()
 }
 
-/// Why a message of the relay is not followed; the sender is told.
-#[derive(Clone, Copy, Debug)]
-struct Refusal {
-    code: &'static str,
-    message: &'static str,
-}
-
-const UNKNOWN_VIEWER: Refusal = Refusal {
-    code: code::UNKNOWN_VIEWER,
-    message: "this viewer is not known here; say \"ready\" first",
-};
-
-const UNEXPECTED_OFFER: Refusal = Refusal {
-    code: code::UNEXPECTED_OFFER,
-    message: "the robot makes the offers; say \"ready\" to get one",
-};
-
-const UNEXPECTED_ANSWER: Refusal = Refusal {
-    code: code::UNEXPECTED_ANSWER,
-    message: "there is no offer that waits for an answer",
-};
-
-const TOO_MANY_VIEWERS: Refusal = Refusal {
-    code: code::MAX_VIEWERS,
-    message: "as many viewers as this robot serves are watching already",
-};
-
-/// From a ping to the end of a link that answers nothing. An LTE handover with a full queue takes 3 to 5 s; each second more
-/// is a second in which nobody can join.
-const SILENCE_LIMIT: Duration = Duration::from_secs(10);
-
 /// From an offer to the end of a viewer that never answered: a phone that wakes up needs 5 s, a closed laptop needs for ever.
 const ANSWER_LIMIT: Duration = Duration::from_secs(20);
 
-/// The same trouble is said again after this long, so that the end of a log tells it without its beginning.
-const SUMMARY_INTERVAL: Duration = Duration::from_secs(300);
-
 /// An error of the relay explains the link's end when it comes this shortly before.
 const LAST_WORDS_LIMIT: Duration = Duration::from_secs(10);
-
-/// Below this the pings would be the traffic.
-const SHORTEST_PING_INTERVAL: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests;

@@ -96,15 +96,27 @@ impl LinkStatus {
             LinkState::HangingUp => "relay link is being given up".to_owned(),
             LinkState::Closed => "relay link is closed".to_owned(),
         };
-        match &self.trouble {
-            None => state,
-            Some(trouble) => format!(
-                "{state}; {} for {}, tried {} times: {}",
-                trouble.class,
-                rounded(now.saturating_duration_since(trouble.since)),
-                trouble.attempts,
-                trouble.message,
-            ),
+        let Some(trouble) = &self.trouble else {
+            return state;
+        };
+        let Trouble {
+            class,
+            message,
+            since,
+            attempts,
+        } = trouble;
+        match self.state {
+            LinkState::Connected { .. } => {
+                format!("{state}; before that {class}, {attempts} in a row: {message}")
+            }
+            LinkState::Idle
+            | LinkState::Dialing
+            | LinkState::HangingUp
+            | LinkState::Waiting { .. }
+            | LinkState::Closed => {
+                let lasted = rounded(now.saturating_duration_since(*since));
+                format!("{state}; {class} for {lasted}, {attempts} in a row: {message}")
+            }
         }
     }
 }
@@ -150,21 +162,28 @@ mod tests {
     #[test]
     fn person_on_call_reads_what_is_wrong_since_when_and_what_comes_next() {
         let now = Instant::now();
-        let status = LinkStatus {
+        let mut status = LinkStatus {
             state: LinkState::Waiting {
                 until: now + Duration::from_millis(4321),
             },
             trouble: Some(Trouble {
                 class: LinkFailure::Refused,
-                message: "cannot connect to relay.example.com:443: connection refused".into(),
-                since: now - Duration::from_secs(125),
+                message: "cannot reach wss://relay.example.com/: connection refused".into(),
+                since: now,
                 attempts: 9,
             }),
         };
         assert_eq!(
             status.describe(now),
-            "relay link is down, next try in 4.321s; connection refused for 125s, tried 9 times: \
-             cannot connect to relay.example.com:443: connection refused"
+            "relay link is down, next try in 4.321s; connection refused for 0ns, 9 in a row: \
+             cannot reach wss://relay.example.com/: connection refused"
+        );
+
+        status.state = LinkState::Connected { since: now };
+        assert_eq!(
+            status.describe(now + Duration::from_secs(125)),
+            "relay link is up since 125s; before that connection refused, 9 in a row: \
+             cannot reach wss://relay.example.com/: connection refused"
         );
     }
 }

@@ -2,7 +2,9 @@
 
 use proptest::prelude::*;
 
+use super::troubles::SUMMARY_INTERVAL;
 use super::*;
+use crate::viewer::IceCandidate;
 
 const PING_INTERVAL: Duration = Duration::from_secs(20);
 const STABLE: Duration = Duration::from_secs(60);

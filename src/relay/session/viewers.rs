@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
-use super::{ANSWER_LIMIT, Refusal, TOO_MANY_VIEWERS, UNEXPECTED_ANSWER, UNKNOWN_VIEWER};
+use super::ANSWER_LIMIT;
+use super::refusal::{Refusal, TOO_MANY_VIEWERS, UNEXPECTED_ANSWER, UNKNOWN_VIEWER};
 use crate::relay::message::ToRelay;
 use crate::viewer::ViewerId;
 
