@@ -124,6 +124,15 @@ enum Command {
     Ping,
 }
 
+impl From<Command> for Message {
+    fn from(command: Command) -> Self {
+        match command {
+            Command::Send(text) => Self::text(text),
+            Command::Ping => Self::Ping(Bytes::new()),
+        }
+    }
+}
+
 impl Link {
     /// Events wait in `events` for their reader; when it is full the link reads no more, and the relay waits, too.
     pub fn new(settings: LinkSettings, events: mpsc::Sender<LinkEvent>) -> Self {
@@ -244,12 +253,10 @@ impl Conversation {
             tokio::select! {
                 biased;
                 command = self.commands.recv() => {
-                    let message = match command {
-                        Some(Command::Send(text)) => Message::text(text),
-                        Some(Command::Ping) => Message::Ping(Bytes::new()),
-                        None => return failure::hung_up(&self.relay),
+                    let Some(command) = command else {
+                        return failure::hung_up(&self.relay);
                     };
-                    if let Err(error) = self.socket.send(message).await {
+                    if let Err(error) = self.socket.send(command.into()).await {
                         return failure::of_link(&self.relay, error);
                     }
                 }
@@ -338,8 +345,8 @@ impl Conversation {
         };
         // What was said before the end, such as each viewer's `bye`, is still to go out.
         let farewell = async {
-            while let Ok(Command::Send(text)) = self.commands.try_recv() {
-                self.socket.feed(Message::text(text)).await?;
+            while let Ok(command) = self.commands.try_recv() {
+                self.socket.feed(command.into()).await?;
             }
             self.socket.close(Some(frame)).await
         };

@@ -1,13 +1,15 @@
 //! The relay session: whether there is a link, and which viewers there are.
 //!
 //! ```text
-//!         Start             LinkOpened
-//!  Idle ─────────► Dialing ────────────► Connected ─────────┐
-//!                   ▲   │ LinkEnded       │  │ no pong      │ Ping every 20 s
-//!           Timeout │   ▼                 │  ▼       ▲      │
-//!                  Waiting ◄──────────────┘ HangingUp └─────┘
-//!                       ▲      LinkEnded      │ LinkEnded
-//!                       └─────────────────────┘
+//!         Start            LinkOpened
+//!  Idle ────────► Dialing ────────────► Connected ◄─┐
+//!                  ▲    │                │   │   └──┘ Ping, LinkHeard
+//!          Timeout │    │ LinkEnded      │   │
+//!                  │    ▼      LinkEnded │   │ no answer to a ping for 10 s: HangUp
+//!                 Waiting ◄──────────────┘   ▼
+//!                    ▲                   HangingUp
+//!                    └───────────────────────┘
+//!                            LinkEnded
 //!  any ── ShutDown ──► Closed
 //! ```
 //!
@@ -57,6 +59,8 @@ pub struct Session {
     ice_servers: Vec<IceServer>,
     /// What the relay said before it ended the link.
     last_words: Option<LastWords>,
+    /// Errors and refusals of this link.
+    surprises: u32,
     /// Emptied by the caller after each input, and an input adds a few per viewer at most.
     actions: VecDeque<Action>,
 }
@@ -98,6 +102,7 @@ impl Session {
             viewers: Viewers::new(settings.max_viewers),
             ice_servers: Vec::new(),
             last_words: None,
+            surprises: 0,
             actions: VecDeque::new(),
         }
     }
@@ -218,6 +223,7 @@ impl Session {
         self.link = Link::Connected(Pulse::new(self.ping_interval, now));
         self.backoff.connected(now);
         self.last_words = None;
+        self.surprises = 0;
         if self.troubles.recovered() {
             self.report();
         }
@@ -255,7 +261,9 @@ impl Session {
                 retry_after,
             } => {
                 let message = shortened(&message);
-                warn!(message, ?code, ?retry_after, "relay reports an error");
+                if self.is_worth_a_warning() {
+                    warn!(message, ?code, ?retry_after, "relay reports an error");
+                }
                 self.last_words = Some(LastWords {
                     at: now,
                     message,
@@ -331,7 +339,9 @@ impl Session {
     }
 
     fn refuse(&mut self, viewer: ViewerId, kind: &str, refusal: Refusal) {
-        warn!(%viewer, kind, code = refusal.code, "refused a message of the relay");
+        if self.is_worth_a_warning() {
+            warn!(%viewer, kind, code = refusal.code, "refused a message of the relay");
+        }
         self.say_now(ToRelay::Error {
             viewer,
             message: format!("cannot take \"{kind}\": {}", refusal.message),
@@ -393,6 +403,11 @@ impl Session {
         self.link = Link::Closed;
     }
 
+    fn is_worth_a_warning(&mut self) -> bool {
+        self.surprises = self.surprises.saturating_add(1);
+        self.surprises <= MOST_WARNINGS
+    }
+
     fn report(&mut self) {
         let status = self.status();
         self.actions.push_back(Action::Report(status));
@@ -412,6 +427,9 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(20);
 
 /// An error of the relay explains the link's end when it comes this shortly before.
 const LAST_WORDS_LIMIT: Duration = Duration::from_secs(10);
+
+/// Surprises that are warned of on one link: a relay that has more of them has them all the time, and the journal is finite.
+const MOST_WARNINGS: u32 = 20;
 
 #[cfg(test)]
 mod tests;

@@ -374,6 +374,22 @@ mod tests {
         );
     }
 
+    #[tokio::test]
+    async fn refused_address_gives_way_to_the_next() {
+        let closed = tokio::net::TcpListener::bind("[::1]:0").await;
+        let closed = closed.and_then(|listener| listener.local_addr());
+        let relay = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let open = relay.local_addr().unwrap();
+        // A machine without IPv6 refuses the documentation's address as quickly.
+        let closed = closed.unwrap_or_else(|_| "[2001:db8::1]:9".parse().unwrap());
+        let stream = race(vec![open, closed]).await.unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), open);
+
+        let refused = race(vec![closed]).await.unwrap_err();
+        let end = failure::of_connection("ws://relay.example.com/", &refused);
+        assert_ne!(end.class, crate::relay::client::LinkFailure::TimedOut);
+    }
+
     #[test]
     fn addresses_are_tried_in_turns_beginning_with_ipv6() {
         let parse = |text: &str| text.parse::<SocketAddr>().unwrap();
