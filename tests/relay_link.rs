@@ -5,8 +5,8 @@ use std::fmt::Debug;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
@@ -331,6 +331,53 @@ async fn seed_relay_sees_exactly_its_url() {
         head.contains("authorization: Bearer swordfish&7\r\n"),
         "{head}"
     );
+}
+
+#[tokio::test]
+async fn key_is_in_no_log_at_trace() {
+    let log = Log::default();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_writer({
+            let log = log.clone();
+            move || log.clone()
+        })
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let relay = open_relay(|mut socket| async move {
+        let text = format!(r#"{{"type":"error","message":"bad key {KEY}"}}"#);
+        let _ = socket.send(Message::text(text)).await;
+        let _ = socket.send(Message::text(KEY)).await;
+        let _ = socket.close(None).await;
+    })
+    .await;
+    for auth in [Auth::Query, Auth::Bearer] {
+        end_of(LinkSettings {
+            auth,
+            ..settings(&format!("ws://{relay}/?token=x"))
+        })
+        .await;
+    }
+    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    assert!(log.contains("dialing"), "{log}");
+    assert!(log.contains("unreadable"), "{log}");
+    assert_keyless(&log);
+    assert!(!log.contains("token=x"), "{log}");
+}
+
+/// What was logged on this thread.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 #[tokio::test]

@@ -67,3 +67,23 @@ pub(super) const SILENCE_LIMIT: Duration = Duration::from_secs(10);
 
 /// Below this the pings would be the traffic.
 const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::disallowed_methods)] // a test's simulated time starts somewhere
+
+    use super::*;
+
+    #[test]
+    fn pings_that_follow_closely_do_not_put_off_the_end() {
+        let begin = Instant::now();
+        let mut pulse = Pulse::new(Duration::from_secs(3), begin);
+        let died = loop {
+            let (now, _) = pulse.poll_timeout();
+            if pulse.time_out(now) == Some(Beat::Dead) {
+                break now - begin;
+            }
+        };
+        assert_eq!(died, Duration::from_secs(3) + SILENCE_LIMIT);
+    }
+}
