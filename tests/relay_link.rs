@@ -6,7 +6,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
@@ -80,6 +80,7 @@ struct Robot {
 
 impl Robot {
     fn dialing(settings: LinkSettings) -> Self {
+        LazyLock::force(&LOG);
         let (sender, events) = mpsc::channel(16);
         let mut link = Link::new(settings, sender);
         link.dial();
@@ -335,15 +336,6 @@ async fn seed_relay_sees_exactly_its_url() {
 
 #[tokio::test]
 async fn key_is_in_no_log_at_trace() {
-    let log = Log::default();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
-        .with_writer({
-            let log = log.clone();
-            move || log.clone()
-        })
-        .finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
     let relay = open_relay(|mut socket| async move {
         let text = format!(r#"{{"type":"error","message":"bad key {KEY}"}}"#);
         let _ = socket.send(Message::text(text)).await;
@@ -358,14 +350,25 @@ async fn key_is_in_no_log_at_trace() {
         })
         .await;
     }
-    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let log = String::from_utf8(LOG.0.lock().unwrap().clone()).unwrap();
     assert!(log.contains("dialing"), "{log}");
     assert!(log.contains("unreadable"), "{log}");
     assert_keyless(&log);
     assert!(!log.contains("token=x"), "{log}");
 }
 
-/// What was logged on this thread.
+/// What all the tests here log, at every level.
+static LOG: LazyLock<Log> = LazyLock::new(|| {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_writer(move || writer.clone())
+        .finish();
+    tracing::subscriber::set_global_default(subscriber).unwrap();
+    log
+});
+
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 

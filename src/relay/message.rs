@@ -63,7 +63,7 @@ impl FromRelay {
             },
             "error" => Self::Error {
                 message: fields.optional_string("message")?.unwrap_or_default(),
-                code: fields.optional_string("code")?,
+                code: fields.optional_string("code")?.map(shortened),
                 retry_after: fields.retry_after(),
             },
             "ready" | "dashboard_ready" => Self::Ready {
@@ -182,7 +182,7 @@ impl ToRelay {
             "error" => Self::Error {
                 viewer: fields.viewer()?,
                 message: fields.optional_string("message")?.unwrap_or_default(),
-                code: fields.optional_string("code")?,
+                code: fields.optional_string("code")?.map(shortened),
             },
             "bye" => Self::Bye {
                 viewer: fields.viewer()?,
@@ -259,9 +259,9 @@ pub enum MessageError {
     Viewer(#[from] ViewerIdError),
 }
 
-fn shortened(mut kind: String) -> String {
-    kind.truncate(kind.floor_char_boundary(LONGEST_KIND));
-    kind
+fn shortened(mut word: String) -> String {
+    word.truncate(word.floor_char_boundary(LONGEST_WORD));
+    word
 }
 
 /// Bytes in one message. A browser's answer with many candidates has 20 KiB; beyond this somebody feeds us.
@@ -281,8 +281,8 @@ pub mod code {
     pub const UNAUTHORIZED: &str = "unauthorized";
 }
 
-/// Bytes of an unknown kind that are kept, for the log line that names it.
-const LONGEST_KIND: usize = 64;
+/// Bytes that are kept of an unknown kind or of an error's code: both are short words, and go into log lines.
+const LONGEST_WORD: usize = 64;
 
 #[cfg(test)]
 mod tests;

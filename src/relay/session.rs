@@ -25,6 +25,7 @@
 //! ```
 
 mod interface;
+mod last_words;
 mod pulse;
 mod refusal;
 mod status;
@@ -37,13 +38,14 @@ use std::time::{Duration, Instant};
 use tracing::{debug, warn};
 
 pub use self::interface::{Action, CloseReason, Input, SessionSettings};
+use self::last_words::LastWords;
 use self::pulse::{Beat, Pulse, SILENCE_LIMIT};
 use self::refusal::{Refusal, UNEXPECTED_OFFER, UNKNOWN_VIEWER};
 pub use self::status::{LinkEnd, LinkFailure, LinkState, LinkStatus, Trouble};
 use self::troubles::Troubles;
 use self::viewers::Viewers;
 use crate::backoff::Backoff;
-use crate::relay::message::{FromRelay, ToRelay, code};
+use crate::relay::message::{FromRelay, ToRelay};
 use crate::viewer::{IceServer, ViewerId};
 
 /// One camera's session at the relay.
@@ -76,14 +78,6 @@ enum Link {
         until: Instant,
     },
     Closed,
-}
-
-#[derive(Debug)]
-struct LastWords {
-    at: Instant,
-    message: String,
-    unauthorized: bool,
-    retry_after: Option<Duration>,
 }
 
 impl Session {
@@ -250,7 +244,7 @@ impl Session {
             } => {
                 debug!(
                     ice_servers = ice_servers.len(),
-                    ?features,
+                    features = features.len(),
                     "relay welcomes us"
                 );
                 self.ice_servers = ice_servers;
@@ -260,16 +254,16 @@ impl Session {
                 code,
                 retry_after,
             } => {
-                let message = shortened(&message);
+                let words = LastWords::new(&message, code.as_deref(), retry_after, now);
                 if self.is_worth_a_warning() {
-                    warn!(message, ?code, ?retry_after, "relay reports an error");
+                    warn!(
+                        message = words.text(),
+                        ?code,
+                        ?retry_after,
+                        "relay reports an error"
+                    );
                 }
-                self.last_words = Some(LastWords {
-                    at: now,
-                    message,
-                    unauthorized: code.as_deref() == Some(code::UNAUTHORIZED),
-                    retry_after,
-                });
+                self.last_words = Some(words);
             }
             FromRelay::Ready { viewer } => self.viewer_ready(viewer, now),
             FromRelay::Answer { viewer, sdp } => match self.viewers.answer(&viewer) {
@@ -306,13 +300,8 @@ impl Session {
                 end.message = format!("relay answered no ping for {SILENCE_LIMIT:?}");
             }
         }
-        let said = self.last_words.take();
-        if let Some(said) = said.filter(|said| now <= said.at + LAST_WORDS_LIMIT) {
-            end.retry_after = end.retry_after.or(said.retry_after);
-            end.message = format!("{}; the relay said \"{}\"", end.message, said.message);
-            if said.unauthorized {
-                end.class = LinkFailure::Unauthorized;
-            }
+        if let Some(words) = self.last_words.take() {
+            words.explain(&mut end, now);
         }
         let delay = match end.retry_after {
             None if end.class.is_unauthorized() => self.backoff.longest_delay(now),
@@ -414,19 +403,8 @@ impl Session {
     }
 }
 
-/// A peer's text as one short line of a log.
-fn shortened(text: &str) -> String {
-    text.chars()
-        .take(200)
-        .flat_map(char::escape_debug)
-        .collect()
-}
-
 /// From an offer to the end of a viewer that never answered: a phone that wakes up needs 5 s, a closed laptop needs for ever.
 const ANSWER_LIMIT: Duration = Duration::from_secs(20);
-
-/// An error of the relay explains the link's end when it comes this shortly before.
-const LAST_WORDS_LIMIT: Duration = Duration::from_secs(10);
 
 /// Surprises that are warned of on one link: a relay that has more of them has them all the time, and the journal is finite.
 const MOST_WARNINGS: u32 = 20;

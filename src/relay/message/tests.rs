@@ -206,6 +206,10 @@ fn bad_messages_say_what_is_wrong() {
     }
 }
 
+fn error_code() -> impl Strategy<Value = Option<String>> {
+    proptest::option::of("[a-z_]{1,64}")
+}
+
 fn viewer() -> impl Strategy<Value = ViewerId> {
     prop_oneof![
         Just(ViewerId::anonymous()),
@@ -249,16 +253,13 @@ fn from_relay() -> impl Strategy<Value = FromRelay> {
                 ice_servers,
                 features
             }),
-        (
-            any::<String>(),
-            any::<Option<String>>(),
-            any::<Option<u32>>()
-        )
-            .prop_map(|(message, code, seconds)| FromRelay::Error {
+        (any::<String>(), error_code(), any::<Option<u32>>()).prop_map(
+            |(message, code, seconds)| FromRelay::Error {
                 message,
                 code,
                 retry_after: seconds.map(|seconds| Duration::from_secs(seconds.into())),
-            }),
+            }
+        ),
         viewer().prop_map(|viewer| FromRelay::Ready { viewer }),
         (viewer(), any::<String>()).prop_map(|(viewer, sdp)| FromRelay::Answer { viewer, sdp }),
         (viewer(), candidate())
@@ -273,7 +274,7 @@ fn to_relay() -> impl Strategy<Value = ToRelay> {
         (viewer(), any::<String>()).prop_map(|(viewer, sdp)| ToRelay::Offer { viewer, sdp }),
         (viewer(), candidate())
             .prop_map(|(viewer, candidate)| ToRelay::IceCandidate { viewer, candidate }),
-        (viewer(), any::<String>(), any::<Option<String>>()).prop_map(|(viewer, message, code)| {
+        (viewer(), any::<String>(), error_code()).prop_map(|(viewer, message, code)| {
             ToRelay::Error {
                 viewer,
                 message,

@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::last_words::LAST_WORDS_LIMIT;
 use super::troubles::SUMMARY_INTERVAL;
 use super::*;
 use crate::viewer::IceCandidate;
