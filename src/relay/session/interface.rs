@@ -31,7 +31,7 @@ impl Default for SessionSettings {
 #[derive(Clone, Debug)]
 pub enum Input {
     Start,
-    /// The time that [`Session::poll_timeout`] named has come.
+    /// The time that [`Session::poll_timeout`](super::Session::poll_timeout) named has come.
     Timeout,
     LinkOpened,
     /// Anything came from the relay, be it a pong.
