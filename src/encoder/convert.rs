@@ -3,16 +3,12 @@
 //! Colour: the encoder is told BT.601 in limited range, whatever the size, because that is what USB cameras send
 //! (`V4L2_COLORSPACE_SRGB` implies `V4L2_YCBCR_ENC_601`) and what JPEG's full range BT.601 (JFIF) is converted to here.
 
-mod huffman;
+mod jpeg;
 
 use yuv::{
     BufferStoreMut, YuvConversionMode, YuvError, YuvPackedImage, YuvPlanarImageMut, YuvRange,
     YuvStandardMatrix, rgb_to_yuv420, uyvy422_to_yuv420, yuyv422_to_yuv420,
 };
-use zune_jpeg::JpegDecoder;
-use zune_jpeg::zune_core::bytestream::ZCursor;
-use zune_jpeg::zune_core::colorspace::ColorSpace;
-use zune_jpeg::zune_core::options::DecoderOptions;
 
 use super::EncoderError;
 use crate::media::{Fourcc, Frame, PictureFormat, Size};
@@ -167,7 +163,7 @@ impl Converter {
             Layout::Yuyv => self.unpack(bytes, yuyv422_to_yuv420)?,
             Layout::Uyvy => self.unpack(bytes, uyvy422_to_yuv420)?,
             Layout::Jpeg => {
-                decode_jpeg(bytes, size, &mut self.jpeg, &mut self.rgb)?;
+                jpeg::decode(bytes, size, &mut self.jpeg, &mut self.rgb)?;
                 rgb_to_yuv420(
                     &mut planar(&mut self.planes, size),
                     &self.rgb,
@@ -269,57 +265,7 @@ fn planar(planes: &mut [u8], size: Size) -> YuvPlanarImageMut<'_, u8> {
     }
 }
 
-/// Decodes into `rgb`, which has exactly the room for a picture of `size`.
-fn decode_jpeg(
-    jpeg: &[u8],
-    size: Size,
-    complete: &mut Vec<u8>,
-    rgb: &mut [u8],
-) -> Result<(), String> {
-    let jpeg = match place_for_tables(jpeg) {
-        Some(place) => {
-            complete.clear();
-            complete.extend_from_slice(&jpeg[..place]);
-            complete.extend_from_slice(&huffman::TYPICAL_TABLES);
-            complete.extend_from_slice(&jpeg[place..]);
-            &complete[..]
-        }
-        None => jpeg,
-    };
-    let options = DecoderOptions::default().jpeg_set_out_colorspace(ColorSpace::RGB);
-    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(jpeg), options);
-    let refuse = |error| format!("the jpeg does not decode: {error}");
-    decoder.decode_headers().map_err(refuse)?;
-    let found = decoder.info().map(|info| Size {
-        width: info.width.into(),
-        height: info.height.into(),
-    });
-    match found {
-        Some(found) if found == size => decoder.decode_into(rgb).map_err(refuse),
-        Some(found) => Err(format!("got a jpeg of {found} when expecting {size}")),
-        None => Err("got a jpeg without a size".into()),
-    }
-}
-
-/// Where the Huffman tables belong in a JPEG that has none: before its first scan.
-fn place_for_tables(jpeg: &[u8]) -> Option<usize> {
-    let mut at = SOI_BYTES;
-    loop {
-        match *jpeg.get(at..at + 4)? {
-            [0xff, DHT, ..] => return None,
-            [0xff, SOS, ..] => return Some(at),
-            [0xff, _, high, low] => at += 2 + usize::from(u16::from_be_bytes([high, low])),
-            _ => return None,
-        }
-    }
-}
-
 const SUPPORTED: &str = "YU12, NV12, YUYV, UYVY, MJPG";
-
-// ITU-T T.81, table B.1.
-const SOI_BYTES: usize = 2;
-const DHT: u8 = 0xc4;
-const SOS: u8 = 0xda;
 
 #[cfg(test)]
 mod tests {

@@ -1,7 +1,64 @@
-//! The Huffman tables that everyone has, and many cameras therefore leave out.
+//! JPEG pictures, also such as USB cameras make: without the Huffman tables that everyone has.
+
+use zune_jpeg::JpegDecoder;
+use zune_jpeg::zune_core::bytestream::ZCursor;
+use zune_jpeg::zune_core::colorspace::ColorSpace;
+use zune_jpeg::zune_core::options::DecoderOptions;
+
+use crate::media::Size;
+
+/// Decodes into `rgb`, which has exactly the room for a picture of `size`. `complete` is memory to work in.
+pub(super) fn decode(
+    jpeg: &[u8],
+    size: Size,
+    complete: &mut Vec<u8>,
+    rgb: &mut [u8],
+) -> Result<(), String> {
+    let jpeg = match place_for_tables(jpeg) {
+        Some(place) => {
+            complete.clear();
+            complete.extend_from_slice(&jpeg[..place]);
+            complete.extend_from_slice(&TYPICAL_TABLES);
+            complete.extend_from_slice(&jpeg[place..]);
+            &complete[..]
+        }
+        None => jpeg,
+    };
+    let options = DecoderOptions::default().jpeg_set_out_colorspace(ColorSpace::RGB);
+    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(jpeg), options);
+    let refuse = |error| format!("the jpeg does not decode: {error}");
+    decoder.decode_headers().map_err(refuse)?;
+    let found = decoder.info().map(|info| Size {
+        width: info.width.into(),
+        height: info.height.into(),
+    });
+    match found {
+        Some(found) if found == size => decoder.decode_into(rgb).map_err(refuse),
+        Some(found) => Err(format!("got a jpeg of {found} when expecting {size}")),
+        None => Err("got a jpeg without a size".into()),
+    }
+}
+
+/// Where the Huffman tables belong in a JPEG that has none: before its first scan.
+fn place_for_tables(jpeg: &[u8]) -> Option<usize> {
+    let mut at = SOI_BYTES;
+    loop {
+        match *jpeg.get(at..at + 4)? {
+            [0xff, DHT, ..] => return None,
+            [0xff, SOS, ..] => return Some(at),
+            [0xff, _, high, low] => at += 2 + usize::from(u16::from_be_bytes([high, low])),
+            _ => return None,
+        }
+    }
+}
+
+// ITU-T T.81, table B.1.
+const SOI_BYTES: usize = 2;
+const DHT: u8 = 0xc4;
+const SOS: u8 = 0xda;
 
 /// A DHT segment with the typical tables. ITU-T T.81, section K.3.3.
-pub(super) const TYPICAL_TABLES: [u8; 420] = [
+const TYPICAL_TABLES: [u8; 420] = [
     0xff, 0xc4, 0x01, 0xa2, 0x00, 0x00, 0x01, 0x05, 0x01, 0x01, 0x01, 0x01, 0x01, 0x01, 0x00, 0x00,
     0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08, 0x09, 0x0a,
     0x0b, 0x01, 0x00, 0x03, 0x01, 0x01, 0x01, 0x01, 0x01, 0x01, 0x01, 0x01, 0x01, 0x00, 0x00, 0x00,
