@@ -10,11 +10,7 @@ pub(super) struct Sprite {
 
 impl Sprite {
     /// `distance` tells how far outside of the shape's edge a point is, in pixels; inside it is negative.
-    pub(super) fn shape(
-        width: usize,
-        height: usize,
-        distance: impl Fn(f32, f32) -> f32,
-    ) -> Self {
+    pub(super) fn shape(width: usize, height: usize, distance: impl Fn(f32, f32) -> f32) -> Self {
         let coverage = (0..width * height)
             .map(|at| {
                 let (x, y) = ((at % width) as f32 + 0.5, (at / width) as f32 + 0.5);
@@ -35,22 +31,18 @@ impl Sprite {
         })
     }
 
-    /// A line of text whose capitals are `height` pixels high. Characters that have no strokes leave a gap.
-    pub(super) fn text(text: &str, height: usize) -> Self {
+    /// One character of a line whose capitals are `height` pixels high; nothing for a character without strokes.
+    pub(super) fn letter(character: char, height: usize) -> Self {
         let pen = Pen::of_height(height);
         let mut segments = Vec::new();
-        let mut left = pen.radius;
-        for character in text.chars() {
-            for stroke in strokes(character).split(' ') {
-                let points: Vec<_> = points(stroke)
-                    .map(|(x, y)| (left + x * pen.unit, pen.radius + y * pen.unit))
-                    .collect();
-                segments.extend(points.windows(2).map(|ends| (ends[0], ends[1])));
-            }
-            left += pen.advance(character);
+        for stroke in strokes(character).split(' ') {
+            let points: Vec<_> = points(stroke)
+                .map(|(x, y)| (x * pen.unit + pen.radius, y * pen.unit + pen.radius))
+                .collect();
+            segments.extend(points.windows(2).map(|ends| (ends[0], ends[1])));
         }
-        let width = (left - pen.gap() + pen.radius).ceil().max(1.0) as usize;
-        Self::shape(width, height, |x, y| {
+        let width = (Pen::width(character) * pen.unit + 2.0 * pen.radius).ceil();
+        Self::shape(width as usize, height, |x, y| {
             let nearest = segments
                 .iter()
                 .map(|(from, to)| distance_to_segment((x, y), *from, *to))
@@ -60,7 +52,7 @@ impl Sprite {
     }
 }
 
-/// Where each character of a text begins, in pixels from the left, and the width of all.
+/// Where each character of a line begins, in pixels from its left, and how wide the line is.
 pub(super) fn places(text: &str, height: usize) -> (Vec<usize>, usize) {
     let pen = Pen::of_height(height);
     let mut left = 0.0;
@@ -68,11 +60,12 @@ pub(super) fn places(text: &str, height: usize) -> (Vec<usize>, usize) {
         .chars()
         .map(|character| {
             let place = left as usize;
-            left += pen.advance(character);
+            left += (Pen::width(character) + LETTER_GAP) * pen.unit;
             place
         })
         .collect();
-    (places, (left - pen.gap() + 2.0 * pen.radius).max(0.0) as usize)
+    let width = left - LETTER_GAP * pen.unit + 2.0 * pen.radius;
+    (places, width.max(0.0) as usize)
 }
 
 /// A round pen that draws on a grid of 4 by 6 units.
@@ -91,12 +84,9 @@ impl Pen {
         }
     }
 
-    fn gap(&self) -> f32 {
-        self.unit * LETTER_GAP
-    }
-
-    fn advance(&self, character: char) -> f32 {
-        let width = match character {
+    /// From a character's leftmost point to its rightmost, in units.
+    fn width(character: char) -> f32 {
+        match character {
             ' ' => 1.0,
             // All digits are as wide as the widest, so that a running clock stands still.
             '0'..='9' => 4.0,
@@ -105,8 +95,7 @@ impl Pen {
                 .flat_map(points)
                 .map(|(x, _)| x)
                 .fold(0.0, f32::max),
-        };
-        width * self.unit + self.gap()
+        }
     }
 }
 
