@@ -7,7 +7,7 @@ pub mod test_card;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 
-use crate::media::{Frame, PictureFormat};
+use crate::media::{Frame, PictureFormat, Size};
 
 /// A source of pictures that is open and running. Dropping it stops and closes it.
 ///
@@ -72,4 +72,13 @@ impl CameraError {
             Self::NotPlayable { .. } | Self::Unsupported { .. } => false,
         }
     }
+}
+
+/// Even, because chroma has half of them; 8192 is the largest side of any encoder that boards have (wave5).
+const USABLE_SIDES: &str = "even sides of 16 to 8192 pixels";
+
+fn has_usable_sides(size: Size) -> bool {
+    [size.width, size.height]
+        .iter()
+        .all(|side| side.is_multiple_of(2) && (16..=8192).contains(side))
 }

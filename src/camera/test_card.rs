@@ -3,12 +3,13 @@
 mod canvas;
 mod card;
 mod lettering;
+mod motion;
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use crate::camera::metronome::{INTERVALS, Metronome, monotonic_now, unix_now};
-use crate::camera::{Camera, CameraError};
+use crate::camera::{Camera, CameraError, USABLE_SIDES, has_usable_sides};
 use crate::media::strip::Strip;
 use crate::media::{Fourcc, Frame, MediaTime, PictureFormat, Size, SlotPool};
 
@@ -41,10 +42,8 @@ impl TestCard {
             asked,
             expected,
         };
-        let is_even = size.width.is_multiple_of(2) && size.height.is_multiple_of(2);
-        if !is_even || !SIDES.contains(&size.width) || !SIDES.contains(&size.height) {
-            let expected = "even sides of 16 to 8192 pixels";
-            return Err(refuse(format!("pictures of {size}"), expected));
+        if !has_usable_sides(size) {
+            return Err(refuse(format!("pictures of {size}"), USABLE_SIDES));
         }
         if !INTERVALS.contains(&interval) {
             let expected = "1 ms to 10 s";
@@ -99,9 +98,6 @@ fn unix_time(captured: MediaTime) -> Duration {
 }
 
 const NAME: &str = "test-card";
-
-/// As `Size` reads them from the configuration: 8192 is the largest side of any encoder that boards have.
-const SIDES: std::ops::RangeInclusive<u32> = 16..=8192;
 
 /// One to draw, one on its way to the encoder, two that the encoder may hold.
 const SLOTS: usize = 4;

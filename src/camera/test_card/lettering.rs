@@ -1,10 +1,9 @@
 //! Shapes with smooth edges, and the letters of the test card, drawn once at any size.
 
-/// How much of each pixel a shape covers, 0 to 255.
+/// How much of each pixel a shape covers, 0 to 255, line by line.
 #[derive(Debug)]
 pub(super) struct Sprite {
     pub(super) width: usize,
-    pub(super) height: usize,
     pub(super) coverage: Vec<u8>,
 }
 
@@ -17,11 +16,7 @@ impl Sprite {
                 ((0.5 - distance(x, y)).clamp(0.0, 1.0) * 255.0) as u8
             })
             .collect();
-        Self {
-            width,
-            height,
-            coverage,
-        }
+        Self { width, coverage }
     }
 
     pub(super) fn disc(diameter: usize) -> Self {
