@@ -1,9 +1,11 @@
 //! The reference relay, called by real WebSocket clients on loopback.
+#![allow(clippy::unwrap_used)] // a test: clippy takes only the functions marked as tests for it, not what they call
 
 use std::fs;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
@@ -20,6 +22,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::handshake::client::Request;
 use tokio_tungstenite::tungstenite::http::{HeaderValue, Response, header};
 use tokio_tungstenite::tungstenite::{Error as WebSocketError, Message};
+use tracing_subscriber::fmt::MakeWriter;
 
 #[tokio::test]
 async fn robot_and_two_dashboards_find_each_other() {
@@ -187,6 +190,45 @@ async fn key_that_was_changed_in_the_file_counts_from_the_next_call() {
     fs::remove_file(key_file).unwrap();
     relay.call(new).await;
     relay.stop().await;
+}
+
+/// On one thread, so that everything the relay logs reaches this test's subscriber.
+#[tokio::test(flavor = "current_thread")]
+async fn keys_and_tokens_are_in_no_log_line() {
+    let log = Log::default();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_writer(log.clone())
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let folder = Folder::new("secrets");
+    let key_file = folder.write("keys", "rover-7 s3cr3t w4tch\n");
+    let relay = RunningRelay::start(RelaySettings {
+        key_file: Some(key_file),
+        ..settings()
+    })
+    .await;
+
+    for query in [
+        "type=robot&robot_id=rover-7&api_key=s3cr3t",
+        "type=dashboard&robot_id=rover-7&token=w4tch",
+    ] {
+        relay.call(query).await.hear_kind("welcome").await;
+    }
+    relay
+        .refused("type=robot&robot_id=rover-7&api_key=gu3ss")
+        .await;
+    folder.write("keys", "rover-7 s3cr3t w4tch t00m4ny\n");
+    relay
+        .call("type=robot&robot_id=rover-7&api_key=s3cr3t")
+        .await;
+    relay.stop().await;
+
+    let log = log.text();
+    assert!(log.contains("robot is here"), "{log}");
+    for secret in ["s3cr3t", "w4tch", "gu3ss", "t00m4ny"] {
+        assert!(!log.contains(secret), "{secret} in {log}");
+    }
 }
 
 #[tokio::test]
@@ -535,6 +577,34 @@ where
 
     async fn close(&mut self) {
         self.0.close(None).await.unwrap();
+    }
+}
+
+/// What was logged.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl Write for Log {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        Write::write(&mut *self.0.lock().unwrap(), line)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl MakeWriter<'_> for Log {
+    type Writer = Self;
+
+    fn make_writer(&self) -> Self {
+        self.clone()
     }
 }
 

@@ -47,7 +47,7 @@ use tokio_tungstenite::tungstenite::protocol::Role as WebSocketRole;
 use tracing::{debug, warn};
 
 use self::caller::{Caller, CallerError};
-use self::connection::{Connection, websocket_config};
+use self::connection::{Connection, Liveness, websocket_config};
 use self::keys::KeyFile;
 pub use self::keys::KeyFileError;
 use self::listener::Seat;
@@ -210,6 +210,7 @@ async fn call(State(relay): State<Relay>, mut request: Request) -> Response {
             closing: seat
                 .as_ref()
                 .map_or_else(|| watch::channel(false).1, |seat| seat.closing.clone()),
+            liveness: Liveness::USUAL,
         };
         if connection.run(socket).await.is_rejection() {
             relay.reject();

@@ -43,6 +43,7 @@ const DASHBOARD_ALLOWANCE: (f64, f64) = (200.0, 50.0);
 const ROBOT_ALLOWANCE: (f64, f64) = (2000.0, 500.0);
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods)] // tests need some instant to start from
 mod tests {
     use std::time::Duration;
 

@@ -30,6 +30,7 @@ pub(super) struct Connection {
     pub(super) events: mpsc::Sender<Event>,
     /// Turns true when the server shuts down.
     pub(super) closing: watch::Receiver<bool>,
+    pub(super) liveness: Liveness,
 }
 
 impl Connection {
@@ -76,7 +77,7 @@ impl Connection {
         };
         tokio::select! {
             end = self.listen(stream) => end,
-            end = speak(sink, letters, written) => end,
+            end = speak(sink, letters, written, self.liveness.ping_interval) => end,
             _ = cut => End::DoesNotRead,
             () = shut_down(&mut closing) => End::ShuttingDown,
         }
@@ -87,8 +88,9 @@ impl Connection {
         mut stream: impl Stream<Item = Result<Message, WebSocketError>> + Unpin,
     ) -> End {
         let mut allowance = Allowance::new(self.role, Instant::now());
+        let patience = self.liveness.ping_interval + self.liveness.silence_limit;
         loop {
-            let message = match timeout(PING_INTERVAL + SILENCE_LIMIT, stream.next()).await {
+            let message = match timeout(patience, stream.next()).await {
                 Err(_) => return End::Silent,
                 Ok(None) => return End::Lost,
                 Ok(Some(Err(error))) => return End::from(&error),
@@ -131,6 +133,23 @@ impl Connection {
             why,
         })
     }
+}
+
+/// How a dead connection is noticed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Liveness {
+    pub(super) ping_interval: Duration,
+    /// How long nothing may come after a ping.
+    pub(super) silence_limit: Duration,
+}
+
+impl Liveness {
+    /// NAT boxes forget a silent connection after 30 s or more; a ping keeps it known. Ten seconds is what a congested mobile
+    /// link may take for the answer. The price: a robot that fell off the network counts as online for half a minute.
+    pub(super) const USUAL: Self = Self {
+        ping_interval: Duration::from_secs(20),
+        silence_limit: Duration::from_secs(10),
+    };
 }
 
 /// Small buffers: thousands of robots are connected and say nothing.
@@ -231,13 +250,14 @@ impl From<&WebSocketError> for End {
     }
 }
 
-/// Writes letters, and a ping every [`PING_INTERVAL`].
+/// Writes letters, and pings.
 async fn speak(
     mut sink: impl Sink<Message, Error = WebSocketError> + Unpin,
     mut letters: mpsc::Receiver<Letter>,
     written: impl Fn(&str),
+    ping_interval: Duration,
 ) -> End {
-    let mut pings = interval(PING_INTERVAL);
+    let mut pings = interval(ping_interval);
     pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
     pings.reset();
     loop {
@@ -280,11 +300,65 @@ where
     let _ = timeout(PARTING, goodbye).await;
 }
 
-/// NAT boxes forget a silent connection after 30 s or more; a ping each way keeps it known.
-const PING_INTERVAL: Duration = Duration::from_secs(20);
-
-/// After a ping, what a congested mobile link may take for the answer.
-const SILENCE_LIMIT: Duration = Duration::from_secs(10);
-
 /// A round trip to the other side of the world, twice. The whole relay must be gone a second after SIGTERM.
 const PARTING: Duration = Duration::from_millis(600);
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::DuplexStream;
+    use tokio::task::JoinHandle;
+    use tokio_tungstenite::tungstenite::protocol::Role as WebSocketRole;
+
+    use super::*;
+
+    /// A connection whose other end is a pipe.
+    struct Scene {
+        dashboard: WebSocketStream<DuplexStream>,
+        ended: JoinHandle<End>,
+        _events: mpsc::Receiver<Event>,
+    }
+
+    async fn connected() -> Scene {
+        let (near, far) = tokio::io::duplex(1024);
+        let (events, received) = mpsc::channel(8);
+        let connection = Connection {
+            id: ConnectionId(1),
+            role: Role::Dashboard,
+            room: RoomName {
+                robot: "rover".into(),
+                camera: None,
+            },
+            events,
+            closing: watch::channel(false).1,
+            liveness: Liveness {
+                ping_interval: Duration::from_millis(20),
+                silence_limit: Duration::from_millis(200),
+            },
+        };
+        let config = Some(websocket_config());
+        let socket = WebSocketStream::from_raw_socket(near, WebSocketRole::Server, config).await;
+        Scene {
+            dashboard: WebSocketStream::from_raw_socket(far, WebSocketRole::Client, config).await,
+            ended: tokio::spawn(connection.run(socket)),
+            _events: received,
+        }
+    }
+
+    #[tokio::test]
+    async fn connection_that_does_not_answer_pings_is_given_up() {
+        let scene = connected().await;
+        assert_eq!(scene.ended.await.unwrap(), End::Silent);
+    }
+
+    #[tokio::test]
+    async fn connection_that_says_nothing_but_answers_pings_lives() {
+        let mut scene = connected().await;
+        // Twice as long as silence would be endured.
+        for _ in 0..22 {
+            let message = scene.dashboard.next().await.unwrap().unwrap();
+            assert!(message.is_ping(), "{message:?}");
+        }
+        scene.dashboard.close(None).await.unwrap();
+        assert_eq!(scene.ended.await.unwrap(), End::Closed);
+    }
+}

@@ -18,6 +18,7 @@
 //!
 //! Every session has a viewer id of its own, so that nothing said late about an old session reaches the new one. A robot that
 //! does not know `viewer_id` has one viewer, the latest that was announced; the one before is told that it was taken over.
+//! Such a robot knows no `bye` either: it sees for itself when its viewer is gone.
 
 mod room;
 
@@ -171,7 +172,7 @@ impl Rooms {
         match message {
             FromRelay::Ready { .. } => room.ready(connection, &mut self.names, &mut self.actions),
             FromRelay::Answer { .. } | FromRelay::IceCandidate { .. } | FromRelay::Bye { .. } => {
-                room.dashboard_said(connection, message, &mut self.actions);
+                room.dashboard_said(connection, &message, &mut self.actions);
             }
             FromRelay::Unknown { kind } => {
                 debug!(robot = %name, kind, "dashboard said something that this relay does not know");

@@ -183,7 +183,7 @@ impl Room {
     pub(super) fn dashboard_said(
         &mut self,
         connection: ConnectionId,
-        message: FromRelay,
+        message: &FromRelay,
         actions: &mut VecDeque<Action>,
     ) {
         let Some(dashboard) = self.dashboards.get_mut(&connection) else {
@@ -251,6 +251,10 @@ impl Robot {
     }
 
     fn tell(&self, message: FromRelay, actions: &mut VecDeque<Action>) {
+        // A robot that knows no `viewer_id` would take it for its latest viewer's, or for nonsense.
+        if self.naming == Naming::Anonymous && matches!(message, FromRelay::Bye { .. }) {
+            return;
+        }
         actions.push_back(Action::Tell {
             connection: self.connection,
             message: Message::FromRelay(message),

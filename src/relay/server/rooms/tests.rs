@@ -139,7 +139,7 @@ fn codes_told_to(connection: ConnectionId, actions: &[Action]) -> Vec<String> {
                     Message::FromRelay(FromRelay::Error { code, .. })
                     | Message::ToRelay(ToRelay::Error { code, .. }),
             } if *told == connection => code.clone(),
-            _ => None,
+            Action::Tell { .. } | Action::Close { .. } => None,
         })
         .collect()
 }
@@ -243,6 +243,7 @@ fn robot_without_viewer_ids_serves_the_latest_and_the_other_is_told() {
         scene.dashboard_says(BOB, answer(&anonymous)),
         [to_robot(answer(&id(2)))]
     );
+    assert_eq!(scene.leaves(BOB, Departure::Closed), [], "knows no bye");
 }
 
 #[test]
