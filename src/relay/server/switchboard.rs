@@ -261,3 +261,53 @@ const ROBOT_LETTERS: usize = 512;
 
 /// Offers are some 5 KB. A robot 512 letters of 256 KiB behind would hold 128 MB.
 const OUTBOX_BYTES: usize = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(bytes: usize) -> Letter {
+        Letter::Text("x".repeat(bytes))
+    }
+
+    #[test]
+    fn outbox_holds_so_many_letters_and_no_more() {
+        let (outbox, _inbox) = Outbox::new(Role::Dashboard);
+        assert!((0..DASHBOARD_LETTERS).all(|_| outbox.put(text(1))));
+        assert!(!outbox.put(text(1)));
+    }
+
+    #[test]
+    fn outbox_holds_so_many_bytes_and_no_more() {
+        let (outbox, _inbox) = Outbox::new(Role::Robot);
+        assert!((0..4).all(|_| outbox.put(text(OUTBOX_BYTES / 4))));
+        assert!(!outbox.put(text(1)));
+    }
+
+    #[tokio::test]
+    async fn connection_whose_outbox_is_full_is_cut_and_leaves_its_room() {
+        let counters = Arc::new(Counters::default());
+        let rooms = Rooms::new(Vec::new(), 0);
+        let mut switchboard = Switchboard::new(rooms, Arc::clone(&counters));
+        let connection = ConnectionId(1);
+        let (outbox, inbox) = Outbox::new(Role::Dashboard);
+        switchboard.turn(Event::Arrived {
+            connection,
+            room: RoomName {
+                robot: "rover".into(),
+                camera: None,
+            },
+            role: Role::Dashboard,
+            outbox,
+        });
+        for _ in 0..DASHBOARD_LETTERS {
+            switchboard.turn(Event::Garbled {
+                connection,
+                why: Garbled::Binary,
+            });
+        }
+        assert!(inbox.cut.await.is_err(), "the other end is gone");
+        assert_eq!(switchboard.rooms.dashboards(), 0);
+        assert_eq!(counters.rejected.load(Ordering::Relaxed), 1);
+    }
+}
