@@ -10,7 +10,7 @@
 //!   now and at every change (again `true` when the robot reconnects), and the robot's `offer`, `ice_candidate`, `error` and
 //!   `bye`. It says `ready` whenever it wants a new session: that is passed on, or kept until the robot is here. Whatever
 //!   `viewer_id` it writes is replaced by its own. A robot that knows no `viewer_id` serves the latest dashboard; the one
-//!   before hears `error` with the code `taken_over` and `bye`.
+//!   before hears `bye` with the code `taken_over`, and does well not to ask again by itself.
 //! - A dashboard that says `bye` or closes its WebSocket ends its session. One that is lost does not: the picture may be running.
 //!
 //! Callers are refused with a JSON text: 400 for a query that cannot be understood, 401 for a wrong key or token, 403 for a web

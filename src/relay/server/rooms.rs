@@ -284,6 +284,9 @@ pub(super) enum Message {
     Presence {
         online: bool,
     },
+    /// To a dashboard whose robot serves one viewer, when that is another one now. A page that asked again by itself would
+    /// take the robot back, and two pages would do so for ever; the code is there so that it does not.
+    TakenOver,
 }
 
 impl Message {
@@ -292,6 +295,7 @@ impl Message {
             Self::FromRelay(message) => message.to_json(),
             Self::ToRelay(message) => message.to_json(),
             Self::Presence { online } => format!(r#"{{"type":"robot","online":{online}}}"#),
+            Self::TakenOver => TAKEN_OVER.to_owned(),
         }
     }
 }
@@ -337,6 +341,8 @@ pub(super) enum Departure {
     /// It broke, or we cut it. The picture may well be running.
     Lost,
 }
+
+const TAKEN_OVER: &str = r#"{"type":"bye","code":"taken_over","reason":"another viewer took over, and this robot serves only one"}"#;
 
 /// Where any key is accepted, strangers could otherwise fill the memory. A larger fleet spreads over several relays by robot id.
 const MOST_ROBOTS: usize = 1024;

@@ -126,19 +126,10 @@ impl Room {
                 continue;
             }
             *dashboard = Dashboard::default();
-            let tell = |message| Action::Tell {
+            actions.push_back(Action::Tell {
                 connection,
-                message: Message::ToRelay(message),
-            };
-            actions.push_back(tell(ToRelay::Error {
-                viewer: ViewerId::anonymous(),
-                message: "another viewer took over, and this robot can serve only one".into(),
-                code: Some("taken_over".into()),
-            }));
-            actions.push_back(tell(ToRelay::Bye {
-                viewer: ViewerId::anonymous(),
-                reason: Some("another viewer took over".into()),
-            }));
+                message: Message::TakenOver,
+            });
         }
     }
 
