@@ -235,6 +235,18 @@ impl Default for CameraConfig {
     }
 }
 
+impl BitrateRange {
+    /// The default range, cut at `max` or stretched to it.
+    pub fn up_to(max: Bitrate) -> Self {
+        let default = Self::default();
+        Self {
+            min: default.min.min(max),
+            start: default.start.min(max),
+            max,
+        }
+    }
+}
+
 /// From what 320x240 still needs to what 1280x720 can use.
 impl Default for BitrateRange {
     fn default() -> Self {

@@ -147,17 +147,18 @@ impl<'s> Section<'_, 's> {
         key: &'static str,
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> Option<Vec<T>> {
-        let mut parsed = Some(Vec::new());
-        for (path, item) in self.list(key)? {
+        let mut parsed = Vec::new();
+        let mut is_fine = true;
+        for (path, item) in self.list(key, "a list of texts")? {
             match as_text(&item).and_then(&parse) {
-                Ok(item) => parsed.as_mut().map_or((), |parsed| parsed.push(item)),
+                Ok(item) => parsed.push(item),
                 Err(what) => {
                     self.findings.report(&path, what);
-                    parsed = None;
+                    is_fine = false;
                 }
             }
         }
-        parsed
+        is_fine.then_some(parsed)
     }
 
     /// A table inside this one. When it is absent, `read` sees an empty one and its defaults come about.
@@ -188,7 +189,8 @@ impl<'s> Section<'_, 's> {
         key: &'static str,
         mut read: impl FnMut(&mut Section<'_, 's>) -> T,
     ) -> Vec<T> {
-        let Some(items) = self.list(key) else {
+        let expected = format!("[[{}]], one block for each", self.key_path(key));
+        let Some(items) = self.list(key, &expected) else {
             return Vec::new();
         };
         let mut tables = Vec::new();
@@ -210,7 +212,7 @@ impl<'s> Section<'_, 's> {
     }
 
     /// Items of a list with their paths, bounded: a file with more is a mistake, not a robot.
-    fn list(&mut self, key: &'static str) -> Option<Vec<(String, Node)>> {
+    fn list(&mut self, key: &'static str, expected: &str) -> Option<Vec<(String, Node)>> {
         let node = self.take(key)?;
         let outcome = match node.value {
             Value::List(items) if items.len() > LONGEST_LIST => {
@@ -220,16 +222,13 @@ impl<'s> Section<'_, 's> {
                 ))
             }
             Value::List(items) => Ok(items),
-            Value::Table(_) if key == "camera" => {
-                Err("got [camera] when expecting [[camera]], one block for each camera".to_owned())
-            }
             Value::Text(_)
             | Value::Variable(_)
             | Value::Whole(_)
             | Value::Flag(_)
             | Value::Table(_)
             | Value::Other(_)
-            | Value::Nothing => Err(format!("got {} when expecting a list", node.shown())),
+            | Value::Nothing => Err(format!("got {} when expecting {expected}", node.shown())),
         };
         let items = self.accept(key, outcome)?;
         let path = self.key_path(key);

@@ -185,7 +185,7 @@ fn a_table_of_the_wrong_kind_is_one_mistake() {
         refusal("relay = 3\n[robot]\nid = \"r\"\n[camera]\n[[webrtc]]\n"),
         "\
 rovercast.toml:1:1: relay: got 3 when expecting a table
-rovercast.toml:4:2: camera: got [camera] when expecting [[camera]], one block for each camera
+rovercast.toml:4:2: camera: got a table when expecting [[camera]], one block for each
 rovercast.toml:5:3: webrtc: got a list when expecting a table"
     );
 }
