@@ -40,7 +40,11 @@ pub(super) fn read_table<'s, T>(
 }
 
 impl<'s> Section<'_, 's> {
-    pub(super) fn has(&self, key: &str) -> bool {
+    /// Whether the key is there. To ask for a key is to know it.
+    pub(super) fn has(&mut self, key: &'static str) -> bool {
+        if !self.known.contains(&key) {
+            self.known.push(key);
+        }
         self.entries.contains_key(key)
     }
 
@@ -63,7 +67,6 @@ impl<'s> Section<'_, 's> {
         purpose: &str,
     ) -> Option<T> {
         if !self.has(key) {
-            self.known.push(key);
             self.report(key, format!("is missing when expecting {purpose}"));
             return None;
         }
@@ -242,7 +245,9 @@ impl<'s> Section<'_, 's> {
     }
 
     fn take(&mut self, key: &'static str) -> Option<Node> {
-        self.known.push(key);
+        if !self.has(key) {
+            return None;
+        }
         let node = self.entries.remove(key)?;
         let path = self.key_path(key);
         self.findings.remember(&path, &node.place);

@@ -162,6 +162,14 @@ fn a_missing_name_is_asked_for() {
 }
 
 #[test]
+fn a_misspelt_section_finds_its_name() {
+    assert_eq!(
+        refusal("[robot]\nid = \"r\"\n[rely]\nurl = \"wss://r\"\n"),
+        "rovercast.toml:3:2: rely: unknown key, did you mean relay?"
+    );
+}
+
+#[test]
 fn broken_toml_is_told_with_its_place_and_without_its_text() {
     assert_eq!(
         refusal("[robot]\nid = \"rover-7\ncredential = \"hunter2\"\n"),
