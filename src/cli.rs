@@ -177,6 +177,7 @@ impl CommandLine {
         let filter = self
             .log
             .or_else(|| std::env::var("ROVERCAST_LOG").ok())
+            .filter(|filter| !filter.is_empty())
             .unwrap_or_else(|| "info".to_owned());
         match self.command {
             Command::Run(args) => {
