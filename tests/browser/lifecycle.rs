@@ -56,7 +56,11 @@ fn terminated_robot_says_goodbye_within_a_second() {
 fn health_status_and_metrics_answer_while_somebody_watches() {
     let browser = Browser::open("endpoints");
     let mut robot = Rovercast::demo("endpoints", &TEST_CARD);
-    let address = robot.address();
+    let (address, ready_after) = robot.address_after();
+    assert!(
+        ready_after < Duration::from_secs(1),
+        "it was ready after {ready_after:?}"
+    );
     let _page = watch(&browser, &format!("http://{address}/"));
 
     assert_eq!(

@@ -1,24 +1,21 @@
 //! Relay and robot go away and come back, as they do.
 
-use std::fs;
-use std::net::SocketAddr;
 use std::thread;
 use std::time::Duration;
 
 use super::common::browser::Browser;
-use super::common::process::{Rovercast, free_port};
+use super::common::process::{Rovercast, free_address};
 use super::common::sampler::Samples;
-use super::common::{artefact, http, wait_for};
 use super::{TEST_CARD, until_live, watch};
 
 #[test]
 fn viewers_do_not_notice_that_the_relay_is_gone() {
     let browser = Browser::open("relay_gone");
-    let relay_at = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let relay_at = free_address();
     let listen = relay_at.to_string();
     let mut relay = Rovercast::start("relay_gone.relay-1", &["relay", "--listen", &listen]);
     relay.address();
-    let _robot = robot_of("relay_gone", relay_at);
+    let _robot = Rovercast::run("relay_gone.robot", "test-card", free_address(), relay_at);
     let url = format!("http://{relay_at}/?robot=rover-7&camera=front");
     let pages = [(); 4].map(|()| watch(&browser, &url));
     pages.iter().for_each(|page| drop(Samples::take(page)));
@@ -55,7 +52,7 @@ fn viewers_do_not_notice_that_the_relay_is_gone() {
 #[test]
 fn open_page_shows_the_picture_again_after_the_robot_restarted() {
     let browser = Browser::open("robot_restarted");
-    let listen = format!("127.0.0.1:{}", free_port());
+    let listen = free_address().to_string();
     let arguments = [&["demo", "--listen", &listen], &TEST_CARD[..]].concat();
     let mut robot = Rovercast::start("robot_restarted.robot-1", &arguments);
     robot.address();
@@ -84,40 +81,4 @@ fn open_page_shows_the_picture_again_after_the_robot_restarted() {
         true,
         "the page was loaded again"
     );
-}
-
-/// `rovercast run` with a test card called `front`, ready for viewers.
-fn robot_of(name: &str, relay_at: SocketAddr) -> Rovercast {
-    let http_at = SocketAddr::from(([127, 0, 0, 1], free_port()));
-    let key = artefact(&format!("{name}.key"));
-    fs::write(&key, "not-so-secret\n").expect("target is writable");
-    let config = artefact(&format!("{name}.toml"));
-    let text = format!(
-        r#"
-        [robot]
-        id = "rover-7"
-
-        [[camera]]
-        id = "front"
-        source = "test-card"
-        size = "640x360"
-        fps = 30
-
-        [relay]
-        url = "ws://{relay_at}/webrtc-relay"
-        api_key_file = {key:?}
-
-        [http]
-        listen = "{http_at}"
-        "#
-    );
-    fs::write(&config, text).expect("target is writable");
-    let path = config.to_str().expect("target is UTF-8");
-    let robot = Rovercast::start(&format!("{name}.robot"), &["run", "--config", path]);
-    wait_for("/readyz", Duration::from_secs(10), || {
-        http::get(http_at, "/readyz")
-            .ok()
-            .filter(|answer| answer.status == 200)
-    });
-    robot
 }

@@ -4,13 +4,13 @@ use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::process::follow;
+use super::process::{Output, follow};
 use super::{artefact, http, wait_for};
 
 /// One Chromium with an empty profile. It closes with this value.
@@ -40,11 +40,11 @@ impl Browser {
             .stderr(log.try_clone().expect("one more descriptor"))
             .spawn()
             .expect("chromedriver is installed (tests/run does it)");
-        let output = Arc::new(Mutex::new(Vec::<String>::new()));
+        let output = Output::default();
         follow(driver.stdout.take().expect("stdout is piped"), &output, log);
         let port: u16 = wait_for("chromedriver's port", Duration::from_secs(20), || {
             let lines = output.lock().expect("readers do not panic");
-            lines.iter().find_map(|line| {
+            lines.iter().find_map(|(_, line)| {
                 let (_, port) = line.split_once("started successfully on port ")?;
                 port.trim_end_matches('.').parse().ok()
             })
@@ -171,10 +171,15 @@ pub(crate) struct Page<'b> {
 impl Page<'_> {
     /// Runs the body of a function in the page; a promise that it returns is awaited.
     pub(crate) fn run(&self, script: &str) -> Value {
+        self.run_with(script, &[])
+    }
+
+    /// The same with `arguments` for the function.
+    pub(crate) fn run_with(&self, script: &str, arguments: &[Value]) -> Value {
         self.ask(
             "POST",
             "/execute/sync",
-            &json!({ "script": script, "args": [] }),
+            &json!({ "script": script, "args": arguments }),
         )
     }
 
@@ -193,7 +198,7 @@ impl Page<'_> {
         fs::write(artefact(&format!("{name}.png")), picture).expect("target is writable");
     }
 
-    /// The person closes the window.
+    /// The person closes the window. Chromium ends with its last one.
     pub(crate) fn close(self) {
         self.ask("DELETE", "/window", &Value::Null);
     }

@@ -21,7 +21,7 @@ pub(crate) struct UsedPath {
 impl Source {
     pub(crate) fn parse(text: &str) -> Self {
         let mut source = Self::default();
-        let tokens = source.without_test_items(tokens(text));
+        let tokens = source.without_test_items(&tokens(text));
         let mut at = 0;
         while at < tokens.len() {
             match &*tokens[at].text {
@@ -94,7 +94,7 @@ impl Source {
     }
 
     /// Cuts every item that stands behind `#[cfg(test)]`.
-    fn without_test_items(&mut self, tokens: Vec<Token>) -> Vec<Token> {
+    fn without_test_items(&mut self, tokens: &[Token]) -> Vec<Token> {
         const CFG_TEST: [&str; 7] = ["#", "[", "cfg", "(", "test", ")", "]"];
         let mut kept = Vec::with_capacity(tokens.len());
         let mut at = 0;
