@@ -31,13 +31,19 @@ const RINGS: &[(Ring, &[&str])] = &[
             "config::*",
             "media",
             "media::*",
+            "metrics",
             "relay",
             "relay::message",
+            "relay::message::*",
             "relay::server::rooms",
+            "relay::server::rooms::*",
             "relay::session",
+            "relay::session::*",
             "supervisor",
+            "supervisor::*",
             "viewer",
             "viewer::packetizer",
+            "viewer::signalled",
         ],
     ),
     (
@@ -186,6 +192,8 @@ impl House {
                 }
             }
         }
+        // One line of `use` may name the same thing twice.
+        found.dedup();
         found
     }
 
