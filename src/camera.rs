@@ -1,6 +1,7 @@
 //! What every camera owes the pipeline, and the pipeline owes every camera.
 
 pub mod file;
+mod metronome;
 pub mod test_card;
 
 use std::os::fd::AsFd;
@@ -38,6 +39,13 @@ pub enum CameraError {
     /// The file is no video that can be played, and says what was found.
     #[error("cannot play {}: {found}", path.display())]
     NotPlayable { path: PathBuf, found: String },
+    /// The camera cannot make such pictures.
+    #[error("camera {camera} cannot make {asked}: expecting {expected}")]
+    Unsupported {
+        camera: String,
+        asked: String,
+        expected: &'static str,
+    },
     #[error("cannot {what} of camera {camera}")]
     Device {
         camera: String,
@@ -50,7 +58,10 @@ impl CameraError {
     pub fn is_unplugged(&self) -> bool {
         match self {
             Self::Unplugged { .. } => true,
-            Self::Unreadable { .. } | Self::NotPlayable { .. } | Self::Device { .. } => false,
+            Self::Unreadable { .. }
+            | Self::NotPlayable { .. }
+            | Self::Unsupported { .. }
+            | Self::Device { .. } => false,
         }
     }
 
@@ -58,7 +69,7 @@ impl CameraError {
     pub fn is_worth_retrying(&self) -> bool {
         match self {
             Self::Unplugged { .. } | Self::Unreadable { .. } | Self::Device { .. } => true,
-            Self::NotPlayable { .. } => false,
+            Self::NotPlayable { .. } | Self::Unsupported { .. } => false,
         }
     }
 }
