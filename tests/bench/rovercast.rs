@@ -191,9 +191,8 @@ fn latency(table: &mut Table) {
     table.row(
         "the picture behind these numbers",
         format!(
-            "{}x{}, {:.1} decoded a second, {:.1} % never shown, longest pause {:.0} ms; {} freezes, {} key frames, {} PLI, {} packets lost",
-            samples.0[0].width,
-            samples.0[0].height,
+            "{:?}, {:.1} decoded a second, {:.1} % never shown, longest pause {:.0} ms; {} freezes, {} key frames, {} PLI, {} packets lost",
+            samples.sizes(),
             received.rate_since(&received_before),
             100.0 * samples.missing(),
             milliseconds(samples.longest_pause()),

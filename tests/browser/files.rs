@@ -60,12 +60,8 @@ fn assert_plays(name: &str, file: &[u8]) {
     let samples = Samples::take(&page);
     page.screenshot(name);
 
-    assert!(
-        samples
-            .0
-            .iter()
-            .all(|sample| (sample.width, sample.height) == (SIZE.width, SIZE.height))
-    );
+    let sizes = samples.sizes();
+    assert_eq!(sizes, [(SIZE.width, SIZE.height)]);
     let frames = samples.frames();
     assert!(
         (90..=130).contains(&frames.len()),

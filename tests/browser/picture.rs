@@ -24,14 +24,10 @@ fn test_card_plays_for_twenty_seconds_without_a_freeze() {
 
     let rate = after.rate_since(&before);
     assert!(rate >= 28.0, "decoded only {rate:.1} pictures a second");
-    assert_eq!(after.freeze_count, 0, "{after:?}");
-    assert_eq!(after.packets_lost, 0, "{after:?}");
-    assert!(
-        samples
-            .0
-            .iter()
-            .all(|sample| (sample.width, sample.height) == (640, 360))
-    );
+    assert_eq!(after.freeze_count, before.freeze_count, "{after:?}");
+    assert_eq!(after.packets_lost, before.packets_lost, "{after:?}");
+    let sizes = samples.sizes();
+    assert_eq!(sizes, [(640, 360)]);
     let frames = samples.frames();
     assert_eq!(frames.len(), samples.0.len(), "a strip could not be read");
     assert!(
@@ -82,7 +78,7 @@ fn four_viewers_share_one_encode() {
             "page {number} decoded only {rate:.1} pictures a second"
         );
         assert_eq!(
-            after[number].freeze_count, 0,
+            after[number].freeze_count, before[number].freeze_count,
             "page {number}: {:?}",
             after[number]
         );

@@ -62,6 +62,7 @@ impl Browser {
         let profile = format!("--user-data-dir={}", browser.profile.display());
         let arguments: Vec<&str> = FLAGS.iter().copied().chain([&*profile]).collect();
         let wanted = json!({ "capabilities": { "alwaysMatch": {
+            "timeouts": { "script": 60_000 },
             "goog:loggingPrefs": { "browser": "ALL" },
             "goog:chromeOptions": { "args": arguments },
         } } });
@@ -75,20 +76,29 @@ impl Browser {
     /// Opens `url` in a window of its own and returns when the page's own file is loaded.
     pub(crate) fn page(&self, url: &str) -> Page<'_> {
         let first = self.first_window.lock().expect("one thread").take();
-        let window = first.unwrap_or_else(|| {
-            let answer = self.ask(
-                "POST",
-                &format!("{}/window/new", self.session),
-                &json!({ "type": "window" }),
-            );
-            text(&answer["handle"])
-        });
+        let window = first.unwrap_or_else(|| self.new_window());
         let page = Page {
             browser: self,
             window,
         };
         page.ask("POST", "/url", &json!({ "url": url }));
         page
+    }
+
+    fn new_window(&self) -> String {
+        // WebDriver opens a window from the current one, which may have been closed.
+        let open = self.ask(
+            "GET",
+            &format!("{}/window/handles", self.session),
+            &Value::Null,
+        );
+        self.ask(
+            "POST",
+            &format!("{}/window", self.session),
+            &json!({ "handle": open[0] }),
+        );
+        let path = format!("{}/window/new", self.session);
+        text(&self.ask("POST", &path, &json!({ "type": "window" }))["handle"])
     }
 
     /// One WebDriver command; its errors are test failures.

@@ -37,6 +37,17 @@ impl Samples {
         Self(serde_json::from_value(samples).expect("sampler.js and Sample agree"))
     }
 
+    /// Every size that was seen, in the order of its coming.
+    pub(crate) fn sizes(&self) -> Vec<(u32, u32)> {
+        let mut sizes: Vec<_> = self
+            .0
+            .iter()
+            .map(|sample| (sample.width, sample.height))
+            .collect();
+        sizes.dedup();
+        sizes
+    }
+
     pub(crate) fn frames(&self) -> Vec<u32> {
         self.0.iter().filter_map(|sample| sample.frame).collect()
     }
