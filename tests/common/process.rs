@@ -1,8 +1,9 @@
 //! A running rovercast: started with arguments, watched through its output, ended by signal.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -33,7 +34,7 @@ impl Rovercast {
         let started = Instant::now();
         let mut child = Command::new(env!("CARGO_BIN_EXE_rovercast"))
             .args(arguments)
-            .env("RUST_LOG", LOG_LEVEL)
+            .env("ROVERCAST_LOG", LOG_LEVEL)
             .env("NO_COLOR", "1")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -69,6 +70,7 @@ impl Rovercast {
     pub(crate) fn run(name: &str, source: &str, http: SocketAddr, relay: SocketAddr) -> Self {
         let key = artefact(&format!("{name}.key"));
         fs::write(&key, "not-so-secret\n").expect("target is writable");
+        fs::set_permissions(&key, Permissions::from_mode(0o600)).expect("it is our file");
         let config = artefact(&format!("{name}.toml"));
         let text = format!(
             r#"[robot]
