@@ -1,0 +1,35 @@
+//! What a person sees, in a real Chromium: chromedriver and Chromium must be installed (`tests/run` does it).
+//!
+//! Logs, screenshots and, after a failure, each page's picture and console are in `target/test-artefacts`.
+//! One test runs at a time, and each takes as long as it says: the time that people wait is what is tested.
+#![allow(clippy::disallowed_methods)] // a person's clock is the real one
+
+mod common;
+
+#[path = "browser/files.rs"]
+mod files;
+#[path = "browser/lifecycle.rs"]
+mod lifecycle;
+#[path = "browser/outages.rs"]
+mod outages;
+#[path = "browser/picture.rs"]
+mod picture;
+
+use std::time::Duration;
+
+use common::browser::{Browser, Page};
+use common::sampler::Samples;
+
+const TEST_CARD: [&str; 6] = ["--camera", "test-card", "--size", "640x360", "--fps", "30"];
+
+/// Opens the viewer page and returns when it shows a moving picture; from then on every picture is sampled.
+fn watch<'b>(browser: &'b Browser, url: &str) -> Page<'b> {
+    let page = browser.page(url);
+    until_live(&page, Duration::from_secs(10));
+    Samples::start(&page);
+    page
+}
+
+fn until_live(page: &Page<'_>, within: Duration) {
+    page.wait_until("document.documentElement.dataset.state === 'live'", within);
+}

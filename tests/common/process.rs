@@ -1,0 +1,195 @@
+//! A running rovercast: started with arguments, watched through its output, ended by signal.
+
+use std::fs::{self, File, Permissions};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::{artefact, http, wait_for};
+
+/// One process of the real binary. It dies with this value.
+#[derive(Debug)]
+pub(crate) struct Rovercast {
+    child: Child,
+    started: Instant,
+    output: Output,
+    log: String,
+}
+
+/// Lines, each with the moment it was read.
+pub(crate) type Output = Arc<Mutex<Vec<(Instant, String)>>>;
+
+impl Rovercast {
+    /// Starts `rovercast arguments…`. All that it prints goes to `target/test-artefacts/NAME.log`, too.
+    pub(crate) fn start(name: &str, arguments: &[&str]) -> Self {
+        let log = format!("{name}.log");
+        let mut file = File::create(artefact(&log)).expect("target is writable");
+        writeln!(file, "$ rovercast {}", arguments.join(" ")).expect("target is writable");
+        let started = Instant::now();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_rovercast"))
+            .args(arguments)
+            .env("ROVERCAST_LOG", LOG_LEVEL)
+            .env("NO_COLOR", "1")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("cargo built the binary");
+        let output = Arc::new(Mutex::new(Vec::new()));
+        let stdout = child.stdout.take().expect("stdout is piped");
+        let stderr = child.stderr.take().expect("stderr is piped");
+        follow(
+            stdout,
+            &output,
+            file.try_clone().expect("one more descriptor"),
+        );
+        follow(stderr, &output, file);
+        Self {
+            child,
+            started,
+            output,
+            log,
+        }
+    }
+
+    /// `rovercast demo` on a port of its own.
+    pub(crate) fn demo(name: &str, arguments: &[&str]) -> Self {
+        let demo = ["demo", "--listen", "127.0.0.1:0"];
+        Self::start(name, &[&demo, arguments].concat())
+    }
+
+    /// `rovercast run` with one camera, `front`, of the robot `rover-7`; returns when it is ready for viewers.
+    ///
+    /// Where `relay` is its own `http` address, it serves the reference relay and the viewer page, too.
+    pub(crate) fn run(name: &str, source: &str, http: SocketAddr, relay: SocketAddr) -> Self {
+        let key = artefact(&format!("{name}.key"));
+        fs::write(&key, "not-so-secret\n").expect("target is writable");
+        fs::set_permissions(&key, Permissions::from_mode(0o600)).expect("it is our file");
+        let config = artefact(&format!("{name}.toml"));
+        let text = format!(
+            r#"[robot]
+id = "rover-7"
+
+[[camera]]
+id = "front"
+source = "{source}"
+size = "640x360"
+fps = 30
+bitrate = {{ min = "300 kbps", start = "2 Mbps", max = "2 Mbps" }}
+
+[relay]
+url = "ws://{relay}/webrtc-relay"
+api_key_file = "{}"
+
+[webrtc]
+max_viewers = 16
+
+[http]
+listen = "{http}"
+viewer = {}
+"#,
+            key.display(),
+            http == relay
+        );
+        fs::write(&config, text).expect("target is writable");
+        let path = config.to_str().expect("target is UTF-8");
+        let robot = Self::start(name, &["run", "--config", path]);
+        wait_for("/readyz", Duration::from_secs(10), || {
+            http::get(http, "/readyz")
+                .ok()
+                .filter(|answer| answer.status == 200)
+        });
+        robot
+    }
+
+    pub(crate) fn id(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    /// Where it serves, once it says so.
+    pub(crate) fn address(&mut self) -> SocketAddr {
+        self.address_after().0
+    }
+
+    /// Where it serves, and how long after its start it said so.
+    pub(crate) fn address_after(&mut self) -> (SocketAddr, Duration) {
+        let (address, at) = self.line("an address", |line| {
+            let (_, rest) = line.split_once("http://")?;
+            rest.split(|c: char| c == '/' || c.is_whitespace())
+                .next()?
+                .parse()
+                .ok()
+        });
+        (address, at - self.started)
+    }
+
+    /// The first line of its output, past or to come, that `read` makes sense of, and when it came.
+    fn line<T>(&mut self, what: &str, read: impl Fn(&str) -> Option<T>) -> (T, Instant) {
+        let what = format!("{what} in {}", self.log);
+        wait_for(&what, Duration::from_secs(10), || {
+            let ended = self.child.try_wait().expect("it is our child");
+            let lines = self.output.lock().expect("readers do not panic").clone();
+            let found = lines.iter().find_map(|(at, line)| Some((read(line)?, *at)));
+            assert!(
+                found.is_some() || ended.is_none(),
+                "rovercast ended with {ended:?} before {what}: {lines:#?}"
+            );
+            found
+        })
+    }
+
+    /// SIGTERM, as systemd sends it; tells how long the process took to go.
+    pub(crate) fn terminate(&mut self) -> Duration {
+        let start = Instant::now();
+        kill_process(self.id(), Signal::TERM).expect("it is our child");
+        let what = format!("{} to end after SIGTERM", self.log);
+        wait_for(&what, Duration::from_secs(10), || {
+            self.child.try_wait().expect("it is our child")
+        });
+        start.elapsed()
+    }
+
+    /// SIGKILL: power loss, as far as everyone else can tell.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().expect("it is our child");
+        self.child.wait().expect("it is our child");
+    }
+}
+
+impl Drop for Rovercast {
+    fn drop(&mut self) {
+        // A process that has ended already is none to worry about: both calls then succeed.
+        self.kill();
+    }
+}
+
+/// Copies a stream line by line to memory and to the log, until its process ends.
+pub(crate) fn follow(stream: impl Read + Send + 'static, output: &Output, mut log: File) {
+    let output = Arc::clone(output);
+    thread::spawn(move || {
+        for line in BufReader::new(stream).lines().map_while(Result::ok) {
+            let _ = writeln!(log, "{line}");
+            let line = (Instant::now(), line);
+            output.lock().expect("readers do not panic").push(line);
+        }
+    });
+}
+
+/// An address that is free now, for a server that must come back where it was.
+pub(crate) fn free_address() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+    listener.local_addr().expect("it is bound")
+}
+
+/// Tests want to know everything, benchmarks measure what is shipped.
+const LOG_LEVEL: &str = if cfg!(debug_assertions) {
+    "rovercast=debug"
+} else {
+    "rovercast=info"
+};
