@@ -18,53 +18,18 @@
 //! Until the viewer watches, it keeps the newest key frame and what followed: the picture is there the moment the connection is.
 
 pub mod packetizer;
+mod signalled;
 pub mod webrtc;
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use secrecy::SecretString;
 use tracing::{debug, info, warn};
 
+pub use signalled::{IceCandidate, IceServer, ViewerId, ViewerIdError};
+
 use packetizer::PackedUnit;
-
-/// Who watches, as the relay names them. Without a name there is one anonymous viewer.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ViewerId(Option<String>);
-
-impl ViewerId {
-    pub const fn anonymous() -> Self {
-        Self(None)
-    }
-
-    pub const fn named(name: String) -> Self {
-        Self(Some(name))
-    }
-}
-
-impl fmt::Display for ViewerId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0.as_deref().unwrap_or("anonymous"))
-    }
-}
-
-/// An address at which a side can perhaps be reached, as `RTCIceCandidateInit` has it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IceCandidate {
-    pub candidate: String,
-    pub sdp_mid: Option<String>,
-    pub sdp_mline_index: Option<u16>,
-}
-
-/// A STUN or TURN server, as `RTCIceServer` has it.
-#[derive(Clone, Debug)]
-pub struct IceServer {
-    pub urls: Vec<String>,
-    pub username: Option<String>,
-    pub credential: Option<SecretString>,
-}
 
 /// What happens to a viewer.
 #[derive(Clone, Debug)]
