@@ -230,7 +230,7 @@ async fn answer_without_video_ends_the_viewer() {
 
 #[tokio::test]
 async fn browser_notices_that_the_robot_closes() {
-    let mut scene = Scene::connected().await;
+    let mut scene = Scene::watching().await;
     let before = tokio::time::Instant::now();
 
     scene.peer.close();
@@ -242,7 +242,7 @@ async fn browser_notices_that_the_robot_closes() {
 
 #[tokio::test]
 async fn robot_notices_that_the_browser_closes() {
-    let mut scene = Scene::connected().await;
+    let mut scene = Scene::watching().await;
 
     scene.receiver.connection.close().await.unwrap();
     // Only who sends looks whether somebody is there.
@@ -344,6 +344,13 @@ impl Scene {
         scene
     }
 
+    async fn watching() -> Self {
+        let mut scene = Self::connected().await;
+        scene.show(1, true);
+        scene.packets(5).await;
+        scene
+    }
+
     async fn connect(&mut self) {
         let answer = self.receiver.answer(&self.offer).await;
         self.peer.answer(answer);
@@ -372,12 +379,13 @@ impl Scene {
     }
 
     fn show(&self, sequence: u32, key_frame: bool) {
-        let captured = MediaTime::from_monotonic(Duration::from_secs(sequence.into()) / 30 + DAY);
+        let captured = MediaTime::from_monotonic(Duration::from_millis(100) * sequence + DAY);
         self.show_unit(&unit(sequence, key_frame, captured));
     }
 
     fn show_unit(&self, unit: &AccessUnit) {
-        self.units.send(Arc::new(pack(unit, 1200))).unwrap();
+        // Nobody takes it once the peer is gone.
+        drop(self.units.send(Arc::new(pack(unit, 1200))));
     }
 
     async fn packets(&mut self, count: usize) -> Vec<rtc::rtp::Packet> {
