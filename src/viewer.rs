@@ -1,116 +1,364 @@
-//! One browser that watches: who it is, and how its packets could reach us.
+//! One browser: joining, being fed, losing the picture, leaving.
+//!
+//! ```text
+//!             Offered             Answer              Connected
+//!  Offering ───────────► Offered ────────► Connecting ──────────► Watching ◄──┐
+//!     │                     │                  │                   │      Connected, starting
+//!     │                     │ 30 s             │ 30 s              │      with a key frame
+//!     │                     │                  │                   ▼          │
+//!     │                     │                  │    Disconnected  Away ───────┘
+//!     │                     │                  │                   │ 15 s
+//!     └─────────────────────┴── Close, Failed, Left ───────────────┴──────► Ended
+//!
+//!  Watching:   WaitingForKeyFrame ──key frame──► Flowing
+//!                    ▲   asks again every second   │
+//!                    └────────── Lagged ───────────┘
+//! ```
+//!
+//! Until the viewer watches, it keeps the newest key frame and what followed: the picture is there the moment the connection is.
 
 pub mod packetizer;
+mod signalled;
 pub mod webrtc;
 
-use std::fmt;
+use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use secrecy::{ExposeSecret, SecretString};
+use tracing::{debug, info, warn};
 
-/// Which browser: the name that the relay gave it, or the one anonymous viewer of a relay that gives no names.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ViewerId(Option<Arc<str>>);
+pub use signalled::{IceCandidate, IceServer, ViewerId, ViewerIdError};
 
-impl ViewerId {
-    /// The only viewer that a relay without `viewer_id` knows.
-    pub const fn anonymous() -> Self {
-        Self(None)
-    }
+use packetizer::PackedUnit;
 
-    /// `name` is 1 to 128 printable ASCII characters, so that it can stand in a log line or a metric's label.
-    pub fn named(name: impl Into<String>) -> Result<Self, ViewerIdError> {
-        let name = name.into();
-        if name.is_empty() || name.len() > LONGEST_NAME {
-            return Err(ViewerIdError::Length { bytes: name.len() });
-        }
-        if !name.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(ViewerIdError::NotPrintable);
-        }
-        Ok(Self(Some(name.into())))
-    }
-
-    /// What stands in a message's `viewer_id`; an anonymous viewer's messages have none.
-    pub fn as_wire(&self) -> Option<&str> {
-        self.0.as_deref()
-    }
-
-    pub fn is_anonymous(&self) -> bool {
-        self.0.is_none()
-    }
-}
-
-impl fmt::Display for ViewerId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_wire().unwrap_or("anonymous"))
-    }
-}
-
-/// Why a text cannot name a viewer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ViewerIdError {
-    #[error("got a viewer_id of {bytes} bytes when expecting 1 to {LONGEST_NAME}")]
-    Length { bytes: usize },
-    #[error("got a viewer_id with characters other than printable ASCII without spaces")]
-    NotPrintable,
-}
-
-/// One address at which a peer might be reached, as trickled (RFC 8838). An empty `candidate` says that there are no more.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct IceCandidate {
-    pub candidate: String,
-    pub sdp_mid: Option<String>,
-    pub sdp_mline_index: Option<u16>,
-}
-
-/// A STUN or TURN server. The same as `RTCIceServer` in a browser.
+/// What happens to a viewer.
 #[derive(Clone, Debug)]
-pub struct IceServer {
-    pub urls: Vec<String>,
-    pub username: Option<String>,
-    pub credential: Option<SecretString>,
+pub enum Input {
+    /// The offer is on its way to the browser.
+    Offered,
+    Answer(String),
+    /// The connection would not take the answer, and says what was found in it.
+    AnswerRefused(String),
+    RemoteCandidate(IceCandidate),
+    Connected,
+    /// Nothing comes back at the moment. The network may return.
+    Disconnected,
+    /// The connection is beyond repair.
+    Failed,
+    /// The browser closed the connection.
+    Left,
+    Unit(Arc<PackedUnit>),
+    /// The viewer was too slow: `missed` units are gone.
+    Lagged {
+        missed: u64,
+    },
+    /// The browser lost the picture (PLI or FIR).
+    LossReport,
+    Close,
+    Timeout,
 }
 
-impl PartialEq for IceServer {
-    fn eq(&self, other: &Self) -> bool {
-        let exposed = |server: &Self| {
-            server
-                .credential
-                .as_ref()
-                .map(|secret| secret.expose_secret().to_owned())
-        };
-        self.urls == other.urls
-            && self.username == other.username
-            && exposed(self) == exposed(other)
+/// What the driver must do, in this order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    ApplyAnswer(String),
+    AddCandidate(IceCandidate),
+    Send(Arc<PackedUnit>),
+    AskKeyFrame,
+    /// The last action. The driver closes the connection.
+    End(PeerEnd),
+}
+
+/// Why a viewer is gone.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PeerEnd {
+    #[error("closed by the robot")]
+    Closed,
+    #[error("the browser left")]
+    Left,
+    #[error("no answer to the offer within {} s", ANSWER_DEADLINE.as_secs())]
+    NoAnswer,
+    #[error("cannot use the browser's answer: {found}")]
+    BadAnswer { found: String },
+    #[error("no way to the browser found within {} s of its answer", CONNECT_DEADLINE.as_secs())]
+    NotConnected,
+    #[error("the connection to the browser failed")]
+    Failed,
+    #[error("nothing heard from the browser for {} s", AWAY_GRACE.as_secs())]
+    Lost,
+    /// The robot's side could not go on, whatever the browser did.
+    #[error("cannot serve the browser: {found}")]
+    Broken { found: String },
+}
+
+/// What became of the units and requests of one viewer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ViewerCounts {
+    pub sent: u64,
+    /// Units that came too early, too late, or after a gap.
+    pub skipped: u64,
+    /// Key frames asked for.
+    pub asked: u64,
+}
+
+/// The policy of one browser. The connection itself is the driver's (`viewer::webrtc`).
+#[derive(Debug)]
+pub struct Viewer {
+    state: State,
+    /// Remote candidates that came before the answer, oldest first.
+    candidates: VecDeque<IceCandidate>,
+    /// The newest key frame and what followed, until the viewer watches.
+    run: Vec<Arc<PackedUnit>>,
+    /// When the state ends the viewer.
+    deadline: Option<(Instant, PeerEnd)>,
+    /// When to ask again for the key frame that did not come.
+    ask_again: Option<Instant>,
+    actions: VecDeque<Action>,
+    counts: ViewerCounts,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Offering,
+    Offered,
+    Connecting,
+    Watching(Picture),
+    Away,
+    Ended,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Picture {
+    WaitingForKeyFrame,
+    Flowing,
+}
+
+impl Viewer {
+    pub fn new() -> Self {
+        Self {
+            state: State::Offering,
+            candidates: VecDeque::new(),
+            run: Vec::new(),
+            deadline: None,
+            ask_again: None,
+            actions: VecDeque::new(),
+            counts: ViewerCounts::default(),
+        }
+    }
+
+    pub fn handle(&mut self, input: Input, now: Instant) {
+        if self.state == State::Ended {
+            return;
+        }
+        match input {
+            Input::Offered => self.offered(now),
+            Input::Answer(sdp) => self.answer(sdp, now),
+            Input::AnswerRefused(found) => self.end(PeerEnd::BadAnswer { found }),
+            Input::RemoteCandidate(candidate) => self.remote_candidate(candidate),
+            Input::Connected => self.connected(now),
+            Input::Disconnected => self.disconnected(now),
+            Input::Failed => self.end(PeerEnd::Failed),
+            Input::Left => self.end(PeerEnd::Left),
+            Input::Unit(unit) => self.unit(unit, now),
+            Input::Lagged { missed } => self.lagged(missed, now),
+            // The decoder shows what it can of the frames that follow; only the request matters.
+            Input::LossReport => self.ask_key_frame(now),
+            Input::Close => self.end(PeerEnd::Closed),
+            Input::Timeout => self.timeout(now),
+        }
+    }
+
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// When to come back with `Input::Timeout`, and why.
+    pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
+        let deadline = self.deadline.as_ref().map(|(at, _)| (*at, "gives up"));
+        let ask = self.ask_again.map(|at| (at, "asks for a key frame again"));
+        [deadline, ask].into_iter().flatten().min()
+    }
+
+    pub fn counts(&self) -> ViewerCounts {
+        self.counts
+    }
+
+    fn offered(&mut self, now: Instant) {
+        if self.state == State::Offering {
+            self.state = State::Offered;
+            self.deadline = Some((now + ANSWER_DEADLINE, PeerEnd::NoAnswer));
+        }
+    }
+
+    fn answer(&mut self, sdp: String, now: Instant) {
+        match self.state {
+            State::Offered => {}
+            State::Offering
+            | State::Connecting
+            | State::Watching(_)
+            | State::Away
+            | State::Ended => {
+                warn!(state = ?self.state, "browser sent an answer that nobody waits for");
+                return;
+            }
+        }
+        self.state = State::Connecting;
+        self.deadline = Some((now + CONNECT_DEADLINE, PeerEnd::NotConnected));
+        self.actions.push_back(Action::ApplyAnswer(sdp));
+        let candidates = self.candidates.drain(..).map(Action::AddCandidate);
+        self.actions.extend(candidates);
+        // Asked for now, the key frame is here by the time the connection is.
+        if self.run.is_empty() {
+            self.ask_key_frame(now);
+        }
+    }
+
+    fn remote_candidate(&mut self, candidate: IceCandidate) {
+        match self.state {
+            State::Connecting | State::Watching(_) | State::Away => {
+                self.actions.push_back(Action::AddCandidate(candidate));
+            }
+            State::Offering | State::Offered => {
+                if self.candidates.len() == HELD_CANDIDATES {
+                    warn!(
+                        held = HELD_CANDIDATES,
+                        "browser sends candidates and no answer, forgetting the oldest"
+                    );
+                    self.candidates.pop_front();
+                }
+                self.candidates.push_back(candidate);
+            }
+            State::Ended => {}
+        }
+    }
+
+    fn connected(&mut self, now: Instant) {
+        match self.state {
+            State::Connecting | State::Away => {}
+            State::Offering | State::Offered | State::Watching(_) | State::Ended => return,
+        }
+        info!(held = self.run.len(), "viewer is connected");
+        self.deadline = None;
+        self.state = State::Watching(Picture::WaitingForKeyFrame);
+        let run = std::mem::take(&mut self.run);
+        if run.is_empty() {
+            self.ask_key_frame(now);
+        }
+        for unit in run {
+            self.unit(unit, now);
+        }
+    }
+
+    fn disconnected(&mut self, now: Instant) {
+        if let State::Watching(_) = self.state {
+            info!(grace = ?AWAY_GRACE, "viewer is out of reach");
+            self.state = State::Away;
+            self.ask_again = None;
+            self.deadline = Some((now + AWAY_GRACE, PeerEnd::Lost));
+        }
+    }
+
+    fn unit(&mut self, unit: Arc<PackedUnit>, now: Instant) {
+        match self.state {
+            State::Offering | State::Offered | State::Connecting => self.hold(unit),
+            State::Watching(Picture::WaitingForKeyFrame) if !unit.key_frame => {
+                self.counts.skipped += 1;
+                if self.ask_again.is_none() {
+                    self.ask_key_frame(now);
+                }
+            }
+            State::Watching(_) => {
+                self.state = State::Watching(Picture::Flowing);
+                self.ask_again = None;
+                self.counts.sent += 1;
+                self.actions.push_back(Action::Send(unit));
+            }
+            State::Away | State::Ended => self.counts.skipped += 1,
+        }
+    }
+
+    fn hold(&mut self, unit: Arc<PackedUnit>) {
+        if unit.key_frame || self.run.len() == HELD_UNITS {
+            self.forget_run();
+        }
+        if unit.key_frame || !self.run.is_empty() {
+            self.ask_again = None;
+            self.run.push(unit);
+        } else {
+            self.counts.skipped += 1;
+        }
+    }
+
+    fn forget_run(&mut self) {
+        self.counts.skipped += self.run.len() as u64;
+        self.run.clear();
+    }
+
+    fn lagged(&mut self, missed: u64, now: Instant) {
+        self.counts.skipped += missed;
+        self.forget_run();
+        if let State::Watching(_) = self.state {
+            debug!(missed, "viewer is late, skipping to the next key frame");
+            self.state = State::Watching(Picture::WaitingForKeyFrame);
+            self.ask_key_frame(now);
+        }
+    }
+
+    fn ask_key_frame(&mut self, now: Instant) {
+        self.counts.asked += 1;
+        self.actions.push_back(Action::AskKeyFrame);
+        if let State::Connecting | State::Watching(Picture::WaitingForKeyFrame) = self.state {
+            self.ask_again = Some(now + ASK_AGAIN);
+        }
+    }
+
+    fn timeout(&mut self, now: Instant) {
+        if let Some((at, reason)) = &self.deadline
+            && now >= *at
+        {
+            let reason = reason.clone();
+            return self.end(reason);
+        }
+        if self.ask_again.is_some_and(|at| now >= at) {
+            self.ask_key_frame(now);
+        }
+    }
+
+    fn end(&mut self, reason: PeerEnd) {
+        info!(%reason, counts = ?self.counts, "viewer is gone");
+        self.state = State::Ended;
+        self.deadline = None;
+        self.ask_again = None;
+        self.candidates.clear();
+        self.run.clear();
+        self.actions.push_back(Action::End(reason));
     }
 }
 
-impl Eq for IceServer {}
+impl Default for Viewer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
-/// Relays name viewers with UUIDs (36) or session tokens; beyond this it is not a name.
-const LONGEST_NAME: usize = 128;
+/// A browser answers in milliseconds; a relay under load or a person asked for permission takes longer. Until then sockets are open.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(30);
+
+/// ICE over TURN with loss takes some seconds; browsers give up after 30 s themselves.
+const CONNECT_DEADLINE: Duration = Duration::from_secs(30);
+
+/// A robot that changes its access point is away for some seconds; a viewer that comes back sooner needs no new offer.
+const AWAY_GRACE: Duration = Duration::from_secs(15);
+
+/// The request or the key frame may be lost on a source that drops; a key frame costs as much as ten others.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+/// Browsers send about ten candidates; more than this before an answer is nonsense, and the newest are the likeliest to work.
+const HELD_CANDIDATES: usize = 64;
+
+/// One second at 30 fps. A longer run would be decoded in fast motion, later than a fresh key frame comes.
+const HELD_UNITS: usize = 30;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn name_that_would_break_a_log_line_is_refused() {
-        assert_eq!(ViewerId::named("a\nb"), Err(ViewerIdError::NotPrintable),);
-        assert_eq!(
-            ViewerId::named("x".repeat(129)),
-            Err(ViewerIdError::Length { bytes: 129 }),
-        );
-        assert_eq!(ViewerId::named(""), Err(ViewerIdError::Length { bytes: 0 }));
-    }
-
-    #[test]
-    fn credential_of_a_turn_server_stays_out_of_debug_output() {
-        let server = IceServer {
-            urls: vec!["turn:turn.example.com".into()],
-            username: Some("rover".into()),
-            credential: Some("hunter2".into()),
-        };
-        assert!(!format!("{server:?}").contains("hunter2"));
-    }
-}
+mod tests;

@@ -1,1 +1,384 @@
-//! (being written)
+//! One browser's connection. This folder alone names the `webrtc` and `rtc` crates.
+//!
+//! One task a viewer: it feeds the state machine ([`Viewer`]), does its actions, and polls the connection's own loop.
+
+#![allow(clippy::disallowed_methods)] // a driver: reads the clock once per turn
+
+mod clock;
+mod connection;
+mod one_task;
+mod stream;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{broadcast, mpsc};
+use tracing::{Instrument, debug, info_span, warn};
+use webrtc::peer_connection::RTCPeerConnectionState;
+
+use super::packetizer::PackedUnit;
+use super::{Action, IceCandidate, IceServer, Input, Viewer, ViewerId};
+use crate::media::Feedback;
+use crate::media::h264::ProfileLevelId;
+use connection::{Connection, Happening};
+use one_task::OneTask;
+use stream::{Report, Stream, StreamHandle};
+
+pub use super::PeerEnd;
+
+/// What all viewers of a robot have in common.
+#[derive(Clone, Debug, Default)]
+pub struct PeerSettings {
+    pub ice_servers: Vec<IceServer>,
+    /// Offer loopback addresses too: the browser runs on this machine (the demo, tests).
+    pub loopback: bool,
+}
+
+/// What a peer tells. `Ended` is the last.
+#[derive(Debug)]
+pub enum PeerEvent {
+    /// Send this to the browser; candidates follow.
+    Offer {
+        sdp: String,
+    },
+    Candidate(IceCandidate),
+    Connected,
+    Feedback(Feedback),
+    /// The first unit is on its way, this long after the peer was opened.
+    FirstPacket {
+        after: Duration,
+    },
+    /// At most one a second, while units flow.
+    Statistics(PeerStatistics),
+    Ended(PeerEnd),
+}
+
+/// What was sent to a browser, and what it said about it.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct PeerStatistics {
+    /// Without retransmissions.
+    pub packets: u64,
+    /// RTP payload bytes, without retransmissions.
+    pub bytes: u64,
+    /// Packets that the browser asked for again (NACK).
+    pub nacked_packets: u64,
+    /// PLI and FIR.
+    pub picture_losses: u64,
+    pub lost_packets: u64,
+    /// Of the packets since the browser's report before: 0 to 1.
+    pub fraction_lost: f32,
+    pub jitter: Duration,
+    pub round_trip: Option<Duration>,
+    /// Units that came too early, too late, or after a gap.
+    pub skipped_units: u64,
+}
+
+/// The handle of one browser's connection. No call blocks. Dropping it closes the connection.
+#[derive(Debug)]
+pub struct Peer {
+    viewer: ViewerId,
+    commands: mpsc::Sender<Command>,
+}
+
+#[derive(Debug)]
+enum Command {
+    Answer(String),
+    Candidate(IceCandidate),
+    Close,
+}
+
+impl Peer {
+    /// Starts the viewer's task; it makes an offer for pictures of `profile`.
+    ///
+    /// When `events` is full the viewer waits, misses units and goes on with a key frame; it never loses an event.
+    pub fn open(
+        viewer: ViewerId,
+        settings: PeerSettings,
+        profile: ProfileLevelId,
+        units: broadcast::Receiver<Arc<PackedUnit>>,
+        events: mpsc::Sender<(ViewerId, PeerEvent)>,
+    ) -> Self {
+        let (commands, inbox) = mpsc::channel(COMMANDS);
+        let span = info_span!("viewer", id = %viewer);
+        let events = Events {
+            viewer: viewer.clone(),
+            sender: events,
+        };
+        tokio::spawn(watch(settings, profile, units, events, inbox).instrument(span));
+        Self { viewer, commands }
+    }
+
+    pub fn viewer(&self) -> &ViewerId {
+        &self.viewer
+    }
+
+    pub fn answer(&self, sdp: String) {
+        self.command(Command::Answer(sdp));
+    }
+
+    pub fn candidate(&self, candidate: IceCandidate) {
+        self.command(Command::Candidate(candidate));
+    }
+
+    /// Says good-bye to the browser; `Ended` follows within half a second.
+    pub fn close(&self) {
+        self.command(Command::Close);
+    }
+
+    fn command(&self, command: Command) {
+        match self.commands.try_send(command) {
+            Ok(()) => {}
+            Err(mpsc::error::TrySendError::Full(command)) => {
+                warn!(viewer = %self.viewer, ?command, "viewer is behind, dropping a command");
+            }
+            Err(mpsc::error::TrySendError::Closed(_)) => {
+                debug!(viewer = %self.viewer, "viewer is gone already");
+            }
+        }
+    }
+}
+
+struct Events {
+    viewer: ViewerId,
+    sender: mpsc::Sender<(ViewerId, PeerEvent)>,
+}
+
+impl Events {
+    async fn tell(&self, event: PeerEvent) {
+        // Nobody listens any more only when the process ends; closing is all that is left, and comes with the handle.
+        drop(self.sender.send((self.viewer.clone(), event)).await);
+    }
+}
+
+/// The viewer's task: polls the connection's loop beside everything else, until the viewer is gone.
+async fn watch(
+    settings: PeerSettings,
+    profile: ProfileLevelId,
+    units: broadcast::Receiver<Arc<PackedUnit>>,
+    events: Events,
+    commands: mpsc::Receiver<Command>,
+) {
+    let (runtime, connection_loop) = OneTask::new();
+    let (reports_out, reports) = mpsc::channel(REPORTS);
+    let (happenings_out, happenings) = mpsc::channel(HAPPENINGS);
+    let (stream, handle) = Stream::new(reports_out);
+    let stopped = happenings_out.clone();
+    let connection_loop = async move {
+        if let Ok(connection_loop) = connection_loop.await {
+            connection_loop.await;
+            // Closing gets here too, when nobody listens any more.
+            drop(stopped.try_send(Happening::State(RTCPeerConnectionState::Closed)));
+        }
+        std::future::pending::<()>().await;
+    };
+    let session = async move {
+        let opened = Instant::now();
+        let connection = async {
+            let stream = (stream, &handle);
+            let connection =
+                Connection::open(&settings, profile, runtime, stream, happenings_out).await?;
+            let sdp = connection.offer().await?;
+            Ok::<_, webrtc::error::Error>((connection, sdp))
+        };
+        let (connection, sdp) = match connection.await {
+            Ok(opened) => opened,
+            Err(error) => {
+                let found = error.to_string();
+                return events
+                    .tell(PeerEvent::Ended(PeerEnd::Broken { found }))
+                    .await;
+            }
+        };
+        events.tell(PeerEvent::Offer { sdp }).await;
+        let session = Session {
+            viewer: Viewer::new(),
+            connection,
+            stream: handle,
+            events,
+            opened,
+            first_packet: false,
+            statistics_due: opened + STATISTICS_INTERVAL,
+        };
+        session.run(units, commands, reports, happenings).await;
+    };
+    tokio::select! {
+        () = session => {}
+        () = connection_loop => {}
+    }
+}
+
+struct Session {
+    viewer: Viewer,
+    connection: Connection,
+    stream: StreamHandle,
+    events: Events,
+    opened: Instant,
+    first_packet: bool,
+    statistics_due: Instant,
+}
+
+impl Session {
+    async fn run(
+        mut self,
+        mut units: broadcast::Receiver<Arc<PackedUnit>>,
+        mut commands: mpsc::Receiver<Command>,
+        mut reports: mpsc::Receiver<Report>,
+        mut happenings: mpsc::Receiver<Happening>,
+    ) {
+        let mut input = Some(Input::Offered);
+        let reason = loop {
+            let now = Instant::now();
+            if let Some(input) = input.take() {
+                self.viewer.handle(input, now);
+            }
+            if let Some(reason) = self.act(now).await {
+                break reason;
+            }
+            let timeout = self.viewer.poll_timeout().map(|(at, _why)| at);
+            input = tokio::select! {
+                command = commands.recv() => Some(match command {
+                    Some(Command::Answer(sdp)) => Input::Answer(sdp),
+                    Some(Command::Candidate(candidate)) => Input::RemoteCandidate(candidate),
+                    Some(Command::Close) | None => Input::Close,
+                }),
+                Some(happening) = happenings.recv() => self.happened(happening).await,
+                Some(report) = reports.recv() => self.reported(report).await,
+                unit = units.recv() => Some(match unit {
+                    Ok(unit) => Input::Unit(unit),
+                    Err(RecvError::Lagged(missed)) => Input::Lagged { missed },
+                    // The pipeline is gone for good; who runs both closes this viewer too.
+                    Err(RecvError::Closed) => Input::Close,
+                }),
+                () = sleep_until(timeout) => Some(Input::Timeout),
+            };
+        };
+        match tokio::time::timeout(CLOSE_DEADLINE, self.connection.close()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => debug!(%error, "connection did not close cleanly"),
+            Err(_) => debug!("connection did not close in time"),
+        }
+        self.events.tell(PeerEvent::Ended(reason)).await;
+    }
+
+    /// Does all actions that wait. Returns why the viewer is gone when it is.
+    async fn act(&mut self, now: Instant) -> Option<PeerEnd> {
+        let mut anything_to_send = false;
+        loop {
+            let Some(action) = self.viewer.poll_action() else {
+                if !std::mem::take(&mut anything_to_send) {
+                    return None;
+                }
+                self.send(now).await;
+                continue;
+            };
+            match action {
+                Action::ApplyAnswer(sdp) => {
+                    if let Err(error) = self.connection.answer(sdp).await {
+                        self.viewer
+                            .handle(Input::AnswerRefused(error.to_string()), now);
+                    }
+                }
+                Action::AddCandidate(candidate) => {
+                    if let Err(error) = self.connection.add_candidate(candidate).await {
+                        warn!(%error, "cannot use a candidate of the browser, going on without it");
+                    }
+                }
+                Action::Send(unit) => {
+                    self.stream.push(unit);
+                    anything_to_send = true;
+                }
+                Action::AskKeyFrame => {
+                    let feedback = PeerEvent::Feedback(Feedback::KeyFrame);
+                    self.events.tell(feedback).await;
+                }
+                Action::End(reason) => return Some(reason),
+            }
+        }
+    }
+
+    async fn send(&mut self, now: Instant) {
+        if let Err(error) = self.connection.send(&self.stream).await {
+            let found = error.to_string();
+            self.viewer.handle(Input::AnswerRefused(found), now);
+            return;
+        }
+        if !self.first_packet {
+            self.first_packet = true;
+            let after = now - self.opened;
+            self.events.tell(PeerEvent::FirstPacket { after }).await;
+        }
+        if now >= self.statistics_due {
+            self.statistics_due = now + STATISTICS_INTERVAL;
+            let statistics = PeerStatistics {
+                skipped_units: self.viewer.counts().skipped,
+                ..self.stream.statistics()
+            };
+            self.events.tell(PeerEvent::Statistics(statistics)).await;
+            if self.connection.is_closed_by_browser().await {
+                self.viewer.handle(Input::Left, now);
+            }
+        }
+    }
+
+    async fn happened(&mut self, happening: Happening) -> Option<Input> {
+        let state = match happening {
+            Happening::Candidate(candidate) => {
+                self.events.tell(PeerEvent::Candidate(candidate)).await;
+                return None;
+            }
+            Happening::State(state) => state,
+        };
+        debug!(%state, after = ?self.opened.elapsed(), "connection changed");
+        match state {
+            RTCPeerConnectionState::Connected => {
+                self.events.tell(PeerEvent::Connected).await;
+                Some(Input::Connected)
+            }
+            RTCPeerConnectionState::Disconnected => {
+                Some(if self.connection.is_closed_by_browser().await {
+                    Input::Left
+                } else {
+                    Input::Disconnected
+                })
+            }
+            RTCPeerConnectionState::Failed => Some(Input::Failed),
+            RTCPeerConnectionState::Closed => Some(Input::Left),
+            // Unspecified, New, Connecting, and what a later version of the crate may add.
+            _ => None,
+        }
+    }
+
+    async fn reported(&mut self, report: Report) -> Option<Input> {
+        match report {
+            Report::PictureLost => Some(Input::LossReport),
+            Report::Estimate(estimate) => {
+                let feedback = PeerEvent::Feedback(Feedback::Estimate(estimate));
+                self.events.tell(feedback).await;
+                None
+            }
+        }
+    }
+}
+
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// An answer and the candidates that a browser has at most. Beyond it the newest command is dropped with a warning: the viewer's
+/// task does not run, and is going to be late anyway.
+const COMMANDS: usize = 128;
+
+/// Browsers send about three a second; a burst of loss reports beyond this asks for what the others asked for already.
+const REPORTS: usize = 256;
+
+/// Own candidates (some for each interface) and a handful of states.
+const HAPPENINGS: usize = 128;
+
+/// The crate itself waits 100 ms for its loop. A browser that misses the good-bye notices within seconds (ICE consent).
+const CLOSE_DEADLINE: Duration = Duration::from_millis(400);
+
+const STATISTICS_INTERVAL: Duration = Duration::from_secs(1);

@@ -1,0 +1,369 @@
+//! The peer connection of one viewer: what it offers, how it finds a way, how it closes.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use rtc::ice::mdns::MulticastDnsMode;
+use rtc::interceptor::NackResponderBuilder;
+use rtc::media_stream::MediaStreamTrack;
+use rtc::peer_connection::certificate::CertificateParams;
+use rtc::peer_connection::transport::RTCDtlsTransportState;
+use rtc::rtp_transceiver::rtp_sender::{
+    RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RTCRtpCodingParameters,
+    RTCRtpEncodingParameters, RTCRtpHeaderExtensionCapability, RTCRtpRtxParameters, RtpCodecKind,
+};
+use secrecy::ExposeSecret;
+use tokio::sync::mpsc;
+use tracing::{debug, warn};
+use webrtc::error::{Error, Result};
+use webrtc::media_stream::track_local::TrackLocal;
+use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
+use webrtc::peer_connection::{
+    MediaEngine, PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCCertificate,
+    RTCConfigurationBuilder, RTCIceCandidateInit, RTCIceServer, RTCPeerConnectionIceEvent,
+    RTCPeerConnectionState, RTCSessionDescription, Registry, SettingEngine, SettingEngineBuilder,
+    Slot, crypto,
+};
+use webrtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit, RtpSender};
+use webrtc::runtime::Runtime;
+
+use super::PeerSettings;
+use super::stream::{CAPTURE_TIME_URI, PLAYOUT_DELAY_URI, Stream, StreamHandle};
+use crate::media::h264::ProfileLevelId;
+use crate::viewer::{IceCandidate, IceServer};
+
+/// What the connection tells by itself.
+#[derive(Debug)]
+pub(super) enum Happening {
+    Candidate(IceCandidate),
+    State(RTCPeerConnectionState),
+}
+
+pub(super) struct Connection {
+    peer: Pin<Box<dyn PeerConnection>>,
+    track: Arc<TrackLocalStaticRTP>,
+    sender: Option<Arc<dyn RtpSender>>,
+}
+
+impl Connection {
+    /// Binds the sockets. `runtime`'s loop must be polled from here on.
+    pub(super) async fn open(
+        settings: &PeerSettings,
+        profile: ProfileLevelId,
+        runtime: Arc<dyn Runtime>,
+        (stream, handle): (Stream, &StreamHandle),
+        happenings: mpsc::Sender<Happening>,
+    ) -> Result<Self> {
+        let codec = h264(profile);
+        let peer = PeerConnectionBuilder::new()
+            .with_configuration(
+                RTCConfigurationBuilder::new()
+                    .with_ice_servers(settings.ice_servers.iter().map(ice_server).collect())
+                    .with_certificates(vec![certificate()?])
+                    .build(),
+            )
+            .with_media_engine(media_engine(&codec)?)
+            .with_interceptor_registry(
+                Registry::new()
+                    .with(
+                        Slot::NackResponder,
+                        NackResponderBuilder::new().with_size(SENT_PACKETS).build(),
+                    )
+                    .with(Slot::from(NEXT_TO_THE_APPLICATION), stream),
+            )
+            .with_setting_engine(setting_engine(settings))
+            .with_handler(Arc::new(Handler { happenings }))
+            .with_runtime(runtime)
+            .with_dedicated_reactor_pool_size(1)
+            .with_udp_addrs(udp_addresses(settings))
+            .build()
+            .await?;
+        let track = Arc::new(TrackLocalStaticRTP::new(MediaStreamTrack::new(
+            STREAM.to_owned(),
+            TRACK.to_owned(),
+            TRACK.to_owned(),
+            RtpCodecKind::Video,
+            vec![RTCRtpEncodingParameters {
+                rtp_coding_parameters: RTCRtpCodingParameters {
+                    ssrc: Some(handle.ssrc),
+                    rtx: Some(RTCRtpRtxParameters {
+                        ssrc: handle.rtx_ssrc,
+                    }),
+                    ..Default::default()
+                },
+                codec,
+                ..Default::default()
+            }],
+        )));
+        let transceiver = peer
+            .add_transceiver_from_track(
+                Arc::clone(&track) as Arc<dyn TrackLocal>,
+                Some(RTCRtpTransceiverInit {
+                    direction: RTCRtpTransceiverDirection::Sendonly,
+                    streams: vec![STREAM.to_owned()],
+                    send_encodings: vec![],
+                }),
+            )
+            .await?;
+        Ok(Self {
+            peer: Box::pin(peer),
+            track,
+            sender: transceiver.sender().await?,
+        })
+    }
+
+    /// The offer to send. Candidates follow as they are found.
+    pub(super) async fn offer(&self) -> Result<String> {
+        let offer = self.peer.create_offer(None).await?;
+        let sdp = with_trickle(&offer.sdp);
+        self.peer.set_local_description(offer).await?;
+        Ok(sdp)
+    }
+
+    pub(super) async fn answer(&self, sdp: String) -> Result<()> {
+        let answer = RTCSessionDescription::answer(sdp)?;
+        // Port 0 refuses a media section (RFC 9429, section 5.3.1); the crate would wait for packets that never come.
+        let takes_video = answer
+            .unmarshal()?
+            .media_descriptions
+            .iter()
+            .any(|media| media.media_name.media == "video" && media.media_name.port.value != 0);
+        if !takes_video {
+            return Err(refused());
+        }
+        self.peer.set_remote_description(answer).await
+    }
+
+    pub(super) async fn add_candidate(&self, candidate: IceCandidate) -> Result<()> {
+        // Browsers say with an empty candidate that there are no more (RFC 8838, section 13).
+        if candidate.candidate.is_empty() {
+            return Ok(());
+        }
+        self.peer
+            .add_ice_candidate(RTCIceCandidateInit {
+                candidate: candidate.candidate,
+                sdp_mid: candidate.sdp_mid,
+                sdp_mline_index: candidate.sdp_mline_index,
+                ..Default::default()
+            })
+            .await
+    }
+
+    /// Makes the connection send what `stream` holds, in the next poll of its loop.
+    pub(super) async fn send(&self, stream: &StreamHandle) -> Result<()> {
+        match stream.nudge() {
+            Some(nudge) => self.track.write_rtp(nudge).await,
+            None => Err(refused()),
+        }
+    }
+
+    /// True once the browser said good-bye. The crate tells it to nobody: without media its state stays `Connected` until the
+    /// checks of the way fail, and that takes 5 s.
+    pub(super) async fn is_closed_by_browser(&self) -> bool {
+        let Some(sender) = &self.sender else {
+            return false;
+        };
+        let Ok(Some(transport)) = sender.transport().await else {
+            return false;
+        };
+        matches!(
+            transport.state().await,
+            Ok(RTCDtlsTransportState::Closed | RTCDtlsTransportState::Failed)
+        )
+    }
+
+    /// Says good-bye (DTLS close_notify) and closes the sockets.
+    pub(super) async fn close(&self) -> Result<()> {
+        self.peer.close().await
+    }
+}
+
+struct Handler {
+    happenings: mpsc::Sender<Happening>,
+}
+
+impl Handler {
+    /// Never waits: this runs inside the connection's loop.
+    fn tell(&self, happening: Happening) {
+        if let Err(error) = self.happenings.try_send(happening) {
+            warn!(%error, "viewer is behind with its connection, dropping a happening");
+        }
+    }
+}
+
+#[async_trait]
+impl PeerConnectionEventHandler for Handler {
+    async fn on_ice_candidate(&self, event: RTCPeerConnectionIceEvent) {
+        let candidate = match event.candidate.to_json() {
+            Ok(init) if is_reachable(&event.candidate.address) => init.candidate,
+            Ok(_) => return,
+            Err(error) => {
+                debug!(%error, "cannot write a candidate of our own");
+                return;
+            }
+        };
+        self.tell(Happening::Candidate(IceCandidate {
+            candidate,
+            // The crate leaves the mid empty, which matches no media section. There is one, and it is the first.
+            sdp_mid: Some(MID.to_owned()),
+            sdp_mline_index: Some(0),
+        }));
+    }
+
+    async fn on_connection_state_change(&self, state: RTCPeerConnectionState) {
+        self.tell(Happening::State(state));
+    }
+}
+
+fn refused() -> Error {
+    Error::Other("it takes no H.264 video".to_owned())
+}
+
+/// A family without a single address is bound to its wildcard, which is no address to come to.
+fn is_reachable(address: &str) -> bool {
+    !matches!(address, "" | "0.0.0.0" | "::")
+}
+
+fn h264(profile: ProfileLevelId) -> RTCRtpCodec {
+    RTCRtpCodec {
+        mime_type: "video/H264".to_owned(),
+        clock_rate: 90_000,
+        channels: 0,
+        sdp_fmtp_line: format!(
+            "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id={profile}"
+        ),
+        rtcp_feedback: [
+            ("goog-remb", ""),
+            ("ccm", "fir"),
+            ("nack", ""),
+            ("nack", "pli"),
+        ]
+        .map(|(typ, parameter)| RTCPFeedback {
+            typ: typ.to_owned(),
+            parameter: parameter.to_owned(),
+        })
+        .to_vec(),
+    }
+}
+
+fn media_engine(codec: &RTCRtpCodec) -> Result<MediaEngine> {
+    let mut engine = MediaEngine::default();
+    let rtx = RTCRtpCodec {
+        mime_type: "video/rtx".to_owned(),
+        clock_rate: 90_000,
+        channels: 0,
+        sdp_fmtp_line: format!("apt={H264_PAYLOAD_TYPE}"),
+        rtcp_feedback: vec![],
+    };
+    for (rtp_codec, payload_type) in [(codec.clone(), H264_PAYLOAD_TYPE), (rtx, RTX_PAYLOAD_TYPE)] {
+        engine.register_codec(
+            RTCRtpCodecParameters {
+                rtp_codec,
+                payload_type,
+            },
+            RtpCodecKind::Video,
+        )?;
+    }
+    for uri in [CAPTURE_TIME_URI, PLAYOUT_DELAY_URI] {
+        engine.register_header_extension(
+            RTCRtpHeaderExtensionCapability {
+                uri: uri.to_owned(),
+            },
+            RtpCodecKind::Video,
+            None,
+        )?;
+    }
+    Ok(engine)
+}
+
+fn setting_engine(settings: &PeerSettings) -> SettingEngine {
+    let at_once = Some(Duration::ZERO);
+    SettingEngineBuilder::new()
+        .with_include_loopback_candidate(settings.loopback)
+        .with_multicast_dns_mode(MulticastDnsMode::QueryOnly)
+        // Browsers hide their addresses; their own checks arrive a second before a hidden name is resolved. The first pair
+        // that works is good enough, and a better one may still be nominated by the browser.
+        .with_host_acceptance_min_wait(at_once)
+        .with_prflx_acceptance_min_wait(at_once)
+        .with_srflx_acceptance_min_wait(at_once)
+        .with_relay_acceptance_min_wait(RELAY_PATIENCE)
+        .build()
+}
+
+fn udp_addresses(settings: &PeerSettings) -> Vec<&'static str> {
+    // The wildcards become one socket an interface address.
+    let mut addresses = vec!["0.0.0.0:0", "[::]:0"];
+    if settings.loopback {
+        addresses.push("127.0.0.1:0");
+    }
+    addresses
+}
+
+fn ice_server(server: &IceServer) -> RTCIceServer {
+    RTCIceServer {
+        urls: server.urls.clone(),
+        username: server.username.clone().unwrap_or_default(),
+        credential: server
+            .credential
+            .as_ref()
+            .map(|secret| secret.expose_secret().to_owned())
+            .unwrap_or_default(),
+    }
+}
+
+/// The same for all viewers: a key costs a slow board tens of milliseconds, and its viewers are all shown the same robot.
+fn certificate() -> Result<RTCCertificate> {
+    static CERTIFICATE: Mutex<Option<RTCCertificate>> = Mutex::new(None);
+    let mut certificate = CERTIFICATE
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner());
+    let fresh_until = SystemTime::now() + CERTIFICATE_REST;
+    if let Some(certificate) = certificate.as_ref()
+        && certificate.expires > fresh_until
+    {
+        return Ok(certificate.clone());
+    }
+    let provider = crypto::default_provider().map_err(|error| Error::Crypto(error.to_string()))?;
+    let made = RTCCertificate::generate(
+        provider.crypto(),
+        crypto::SignatureScheme::EcdsaP256Sha256,
+        CertificateParams::new(vec!["rovercast".to_owned()])
+            .map_err(|error| Error::Other(error.to_string()))?,
+    )?;
+    Ok(certificate.insert(made).clone())
+}
+
+/// The crate trickles, and does not say so. RFC 8840, section 4.1.
+fn with_trickle(sdp: &str) -> String {
+    match sdp.find("m=") {
+        Some(media) if !sdp.contains("a=ice-options") => {
+            let (session, media) = sdp.split_at(media);
+            format!("{session}a=ice-options:trickle\r\n{media}")
+        }
+        _ => sdp.to_owned(),
+    }
+}
+
+const STREAM: &str = "rovercast";
+const TRACK: &str = "video";
+/// The one media section.
+const MID: &str = "0";
+
+/// Dynamic payload types (RFC 3551, section 3); browsers take whatever is offered.
+const H264_PAYLOAD_TYPE: u8 = 102;
+const RTX_PAYLOAD_TYPE: u8 = 103;
+
+/// What a NACK can ask for, a power of two: one second at 5 Mbit/s. The payloads are shared by all viewers, the headers are not:
+/// about 100 KB for each.
+const SENT_PACKETS: u16 = 512;
+
+/// Beyond all positions that the crate names: units enter here, before everything that must see their packets.
+const NEXT_TO_THE_APPLICATION: usize = 50_000;
+
+/// A relay costs a detour for as long as the viewer watches; direct ways get this long to show up.
+const RELAY_PATIENCE: Option<Duration> = Some(Duration::from_millis(500));
+
+/// The crate's certificates last two days on ARM; a viewer who stays checks it only at the start.
+const CERTIFICATE_REST: Duration = Duration::from_secs(3600);

@@ -1,0 +1,633 @@
+//! A viewer's connection against a receiver of the same crate, on loopback. What browsers make of it is shown elsewhere.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use rovercast::media::h264::ProfileLevelId;
+use rovercast::media::{AccessUnit, Bitrate, Feedback, MediaTime};
+use rovercast::viewer::packetizer::{PackedUnit, pack};
+use rovercast::viewer::webrtc::{Peer, PeerEnd, PeerEvent, PeerSettings, PeerStatistics};
+use rovercast::viewer::{IceCandidate, ViewerId};
+use rtc::peer_connection::transport::RTCDtlsTransportState;
+use rtc::rtcp;
+use rtc::rtcp::payload_feedbacks::full_intra_request::{FirEntry, FullIntraRequest};
+use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
+use rtc::rtcp::payload_feedbacks::receiver_estimated_maximum_bitrate::ReceiverEstimatedMaximumBitrate;
+use rtc::rtp_transceiver::rtp_sender::{
+    RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RTCRtpHeaderExtensionCapability, RtpCodecKind,
+};
+use rustix::time::{ClockId, clock_gettime};
+use tokio::sync::{broadcast, mpsc};
+use webrtc::media_stream::track_remote::{TrackRemote, TrackRemoteEvent};
+use webrtc::peer_connection::{
+    MediaEngine, PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler,
+    RTCIceCandidateInit, RTCPeerConnectionIceEvent, RTCSessionDescription, Registry,
+    SettingEngineBuilder, configure_nack, configure_rtcp_reports,
+};
+
+const CAPTURE_TIME_URI: &str = "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time";
+const PLAYOUT_DELAY_URI: &str = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay";
+
+#[tokio::test]
+async fn picture_starts_with_a_key_frame_and_stays_in_order() {
+    let mut scene = Scene::connected().await;
+    scene.show(5, false);
+    scene.show(6, true);
+    scene.show(7, false);
+
+    let packets = scene.packets(6).await;
+
+    let first = &packets[0];
+    assert_eq!(first.payload[0] & 0x1f, 24, "SPS and PPS together (STAP-A)");
+    assert!(
+        first.header.sequence_number < 0x8000,
+        "room before the first wrap"
+    );
+    for pair in packets.windows(2) {
+        let expected = pair[0].header.sequence_number.wrapping_add(1);
+        assert_eq!(pair[1].header.sequence_number, expected);
+    }
+    let ends: Vec<_> = packets
+        .iter()
+        .filter(|packet| packet.header.marker)
+        .collect();
+    assert_eq!(ends.len(), 2, "two pictures");
+    let apart = ends[1]
+        .header
+        .timestamp
+        .wrapping_sub(ends[0].header.timestamp);
+    assert_eq!(apart, 9000, "a tenth of a second at 90 kHz");
+}
+
+#[tokio::test]
+async fn key_frame_from_before_the_connection_is_sent_at_once() {
+    let mut scene = Scene::open().await;
+    scene.show(1, true);
+    scene.show(2, false);
+
+    scene.connect().await;
+
+    let PeerEvent::FirstPacket { .. } = scene.event().await else {
+        panic!("nothing was sent");
+    };
+    scene.show(3, false);
+    assert!(!scene.packets(1).await.is_empty());
+}
+
+#[tokio::test]
+async fn browser_learns_when_the_picture_was_taken() {
+    let mut scene = Scene::connected().await;
+    let age = Duration::from_millis(250);
+    let captured = MediaTime::from_monotonic(monotonic_now() - age);
+    scene.show_unit(&unit(1, true, captured));
+
+    let packets = scene.packets(5).await;
+
+    let header = &packets[0].header;
+    let capture_time = header
+        .get_extension(scene.receiver.extension_id(CAPTURE_TIME_URI))
+        .unwrap();
+    assert_eq!(capture_time.len(), 16);
+    let ntp = u64::from_be_bytes(capture_time[..8].try_into().unwrap());
+    let taken = Duration::from_secs_f64(ntp as f64 / 4_294_967_296.0 - 2_208_988_800.0);
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap();
+    let found = now - taken;
+    assert!(
+        found >= age && found < age + Duration::from_secs(2),
+        "taken {found:?} ago"
+    );
+    assert_eq!(&capture_time[8..], [0; 8]);
+    let playout_delay = header
+        .get_extension(scene.receiver.extension_id(PLAYOUT_DELAY_URI))
+        .unwrap();
+    assert_eq!(&playout_delay[..], [0; 3]);
+    assert!(packets[1..].iter().all(|packet| !packet.header.extension));
+}
+
+#[tokio::test]
+async fn loss_reports_become_key_frame_requests() {
+    let mut scene = Scene::connected().await;
+    scene.show(1, true);
+    let ssrc = scene.packets(5).await[0].header.ssrc;
+    scene.events_until_quiet();
+
+    for _ in 0..200 {
+        scene
+            .receiver
+            .report(PictureLossIndication {
+                sender_ssrc: 1,
+                media_ssrc: ssrc,
+            })
+            .await;
+    }
+    scene
+        .receiver
+        .report(FullIntraRequest {
+            sender_ssrc: 1,
+            media_ssrc: ssrc,
+            fir: vec![FirEntry {
+                ssrc,
+                sequence_number: 1,
+            }],
+        })
+        .await;
+
+    for request in 0..201 {
+        let event = scene.event().await;
+        assert!(
+            matches!(event, PeerEvent::Feedback(Feedback::KeyFrame)),
+            "request {request} is {event:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn browser_tells_what_its_link_can_take() {
+    let mut scene = Scene::connected().await;
+    scene.show(1, true);
+    let ssrc = scene.packets(5).await[0].header.ssrc;
+    scene.events_until_quiet();
+
+    scene
+        .receiver
+        .report(ReceiverEstimatedMaximumBitrate {
+            sender_ssrc: 1,
+            bitrate: 1_000_000.0,
+            ssrcs: vec![ssrc],
+        })
+        .await;
+
+    let PeerEvent::Feedback(Feedback::Estimate(estimate)) = scene.event().await else {
+        panic!("no estimate");
+    };
+    assert_eq!(estimate, Bitrate::kbps(1000));
+}
+
+#[tokio::test]
+async fn candidates_before_the_answer_are_used() {
+    let mut scene = Scene::open().await;
+    let sdp = scene.receiver.answer(&scene.offer).await;
+    let candidate = scene.receiver.candidate().await;
+    scene.peer.candidate(candidate);
+
+    scene.peer.answer(sdp);
+
+    scene.until_connected().await;
+}
+
+#[tokio::test]
+async fn garbage_candidates_do_no_harm() {
+    let mut scene = Scene::open().await;
+    for candidate in [
+        "",
+        "candidate:",
+        "candidate:1 1 udp 99999999999 nowhere x typ host",
+        "\0",
+    ] {
+        scene.peer.candidate(IceCandidate {
+            candidate: candidate.to_owned(),
+            sdp_mid: Some("7".to_owned()),
+            sdp_mline_index: Some(900),
+        });
+    }
+
+    scene.connect().await;
+
+    scene.show(1, true);
+    scene.packets(5).await;
+}
+
+#[tokio::test]
+async fn garbage_answer_ends_the_viewer_and_says_what_was_found() {
+    for garbage in ["", "v=1", "\u{0}\u{1}", "v=0\r\nm=video x\r\n", "m="] {
+        let mut scene = Scene::open().await;
+
+        scene.peer.answer(garbage.to_owned());
+
+        let PeerEnd::BadAnswer { found } = scene.end().await else {
+            panic!("another end");
+        };
+        assert!(!found.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn answer_without_video_ends_the_viewer() {
+    let mut scene = Scene::open().await;
+    let sdp = scene.receiver.answer(&scene.offer).await;
+    let refused = sdp.replace("m=video 9", "m=video 0");
+    assert_ne!(refused, sdp);
+    scene.show(1, true);
+
+    scene.peer.answer(refused);
+
+    assert!(matches!(scene.end().await, PeerEnd::BadAnswer { .. }));
+}
+
+#[tokio::test]
+async fn browser_notices_that_the_robot_closes() {
+    let mut scene = Scene::watching().await;
+    let before = tokio::time::Instant::now();
+
+    scene.peer.close();
+
+    assert_eq!(scene.end().await, PeerEnd::Closed);
+    assert!(before.elapsed() < Duration::from_millis(500));
+    scene.receiver.until_closed().await;
+}
+
+#[tokio::test]
+async fn robot_notices_that_the_browser_closes() {
+    let mut scene = Scene::watching().await;
+
+    scene.receiver.connection.close().await.unwrap();
+    // Only who sends looks whether somebody is there.
+    let end = async {
+        loop {
+            scene.show(1, true);
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            if let Ok((_, PeerEvent::Ended(reason))) = scene.events.try_recv() {
+                return reason;
+            }
+        }
+    };
+    assert_eq!(end.await, PeerEnd::Left);
+}
+
+#[tokio::test]
+async fn forgotten_peer_closes_itself() {
+    let mut scene = Scene::connected().await;
+
+    scene.forget();
+
+    assert_eq!(scene.end().await, PeerEnd::Closed);
+}
+
+#[tokio::test]
+async fn statistics_count_what_was_sent() {
+    let mut scene = Scene::connected().await;
+    let mut statistics = PeerStatistics::default();
+    for sequence in 1..60 {
+        scene.show(sequence, sequence == 1);
+        tokio::time::sleep(Duration::from_millis(33)).await;
+        while let Ok((_, event)) = scene.events.try_recv() {
+            if let PeerEvent::Statistics(latest) = event {
+                statistics = latest;
+            }
+        }
+    }
+
+    assert!(statistics.packets > 20 && statistics.bytes > 20 * 100);
+    assert_eq!(statistics.lost_packets, 0);
+    assert!(
+        statistics
+            .round_trip
+            .is_some_and(|round_trip| round_trip < Duration::from_secs(1))
+    );
+}
+
+#[tokio::test]
+async fn fifty_viewers_come_and_go_and_leave_nothing() {
+    drop(Scene::connected().await);
+    let before = open_files();
+    for _ in 0..50 {
+        let mut scene = Scene::connected().await;
+        scene.peer.close();
+        scene.end().await;
+        scene.receiver.connection.close().await.unwrap();
+    }
+    tokio::task::yield_now().await;
+    assert!(open_files() <= before, "{before} before");
+}
+
+/// One viewer and its receiver.
+struct Scene {
+    units: broadcast::Sender<Arc<PackedUnit>>,
+    peer: Peer,
+    events: mpsc::Receiver<(ViewerId, PeerEvent)>,
+    offer: String,
+    receiver: Receiver,
+}
+
+impl Scene {
+    async fn open() -> Self {
+        let (units, subscription) = broadcast::channel(30);
+        let (sender, events) = mpsc::channel(512);
+        let settings = PeerSettings {
+            loopback: true,
+            ..Default::default()
+        };
+        let profile = ProfileLevelId([0x42, 0xe0, 0x1f]);
+        let viewer = ViewerId::anonymous();
+        let peer = Peer::open(viewer, settings, profile, subscription, sender);
+        let mut scene = Self {
+            units,
+            peer,
+            events,
+            offer: String::new(),
+            receiver: Receiver::open().await,
+        };
+        let PeerEvent::Offer { sdp } = scene.event().await else {
+            panic!("no offer");
+        };
+        scene.offer = sdp;
+        scene
+    }
+
+    async fn connected() -> Self {
+        let mut scene = Self::open().await;
+        scene.connect().await;
+        scene
+    }
+
+    async fn watching() -> Self {
+        let mut scene = Self::connected().await;
+        scene.show(1, true);
+        scene.packets(5).await;
+        scene
+    }
+
+    async fn connect(&mut self) {
+        let answer = self.receiver.answer(&self.offer).await;
+        self.peer.answer(answer);
+        self.until_connected().await;
+    }
+
+    /// Trickles both ways until the peer is connected.
+    async fn until_connected(&mut self) {
+        loop {
+            tokio::select! {
+                event = self.events.recv() => match event.unwrap().1 {
+                    PeerEvent::Candidate(candidate) => {
+                        assert_eq!(candidate.sdp_mid.as_deref(), Some("0"));
+                        assert_eq!(candidate.sdp_mline_index, Some(0));
+                        self.receiver.add_candidate(candidate).await;
+                    }
+                    PeerEvent::Connected => return,
+                    PeerEvent::Ended(reason) => panic!("ended: {reason}"),
+                    PeerEvent::Offer { .. } | PeerEvent::Feedback(_)
+                    | PeerEvent::FirstPacket { .. } | PeerEvent::Statistics(_) => {}
+                },
+                candidate = self.receiver.candidate() => self.peer.candidate(candidate),
+                () = tokio::time::sleep(PATIENCE) => panic!("not connected"),
+            }
+        }
+    }
+
+    fn show(&self, sequence: u32, key_frame: bool) {
+        let captured = MediaTime::from_monotonic(Duration::from_millis(100) * sequence + DAY);
+        self.show_unit(&unit(sequence, key_frame, captured));
+    }
+
+    fn show_unit(&self, unit: &AccessUnit) {
+        // Nobody takes it once the peer is gone.
+        drop(self.units.send(Arc::new(pack(unit, 1200))));
+    }
+
+    async fn packets(&mut self, count: usize) -> Vec<rtc::rtp::Packet> {
+        self.receiver.packets(count).await
+    }
+
+    async fn event(&mut self) -> PeerEvent {
+        let event = tokio::time::timeout(PATIENCE, self.events.recv()).await;
+        event
+            .expect("the peer is silent")
+            .expect("the peer is gone")
+            .1
+    }
+
+    fn events_until_quiet(&mut self) {
+        while self.events.try_recv().is_ok() {}
+    }
+
+    async fn end(&mut self) -> PeerEnd {
+        loop {
+            if let PeerEvent::Ended(reason) = self.event().await {
+                return reason;
+            }
+        }
+    }
+
+    /// Drops the handle while events go on.
+    fn forget(&mut self) {
+        let (units, subscription) = broadcast::channel(1);
+        let (sender, _) = mpsc::channel(1);
+        let profile = ProfileLevelId([0x42, 0xe0, 0x1f]);
+        drop(units);
+        self.peer = Peer::open(
+            ViewerId::anonymous(),
+            PeerSettings::default(),
+            profile,
+            subscription,
+            sender,
+        );
+    }
+}
+
+/// The browser's side.
+struct Receiver {
+    connection: Box<dyn PeerConnection>,
+    candidates: mpsc::Receiver<IceCandidate>,
+    tracks: mpsc::Receiver<Arc<dyn TrackRemote>>,
+    track: Option<Arc<dyn TrackRemote>>,
+    answer: String,
+}
+
+impl Receiver {
+    async fn open() -> Self {
+        let mut engine = MediaEngine::default();
+        for (payload_type, mime_type, fmtp) in [
+            (
+                96,
+                "video/H264",
+                "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f",
+            ),
+            (97, "video/rtx", "apt=96"),
+        ] {
+            let rtp_codec = RTCRtpCodec {
+                mime_type: mime_type.to_owned(),
+                clock_rate: 90_000,
+                channels: 0,
+                sdp_fmtp_line: fmtp.to_owned(),
+                rtcp_feedback: [("goog-remb", ""), ("ccm", "fir")]
+                    .map(|(typ, parameter)| RTCPFeedback {
+                        typ: typ.to_owned(),
+                        parameter: parameter.to_owned(),
+                    })
+                    .to_vec(),
+            };
+            let codec = RTCRtpCodecParameters {
+                rtp_codec,
+                payload_type,
+            };
+            engine.register_codec(codec, RtpCodecKind::Video).unwrap();
+        }
+        for uri in [CAPTURE_TIME_URI, PLAYOUT_DELAY_URI] {
+            let extension = RTCRtpHeaderExtensionCapability {
+                uri: uri.to_owned(),
+            };
+            engine
+                .register_header_extension(extension, RtpCodecKind::Video, None)
+                .unwrap();
+        }
+        let registry = configure_rtcp_reports(configure_nack(Registry::new(), &mut engine));
+        let (candidates_out, candidates) = mpsc::channel(64);
+        let (tracks_out, tracks) = mpsc::channel(4);
+        let connection = PeerConnectionBuilder::new()
+            .with_media_engine(engine)
+            .with_interceptor_registry(registry)
+            .with_setting_engine(
+                SettingEngineBuilder::new()
+                    .with_include_loopback_candidate(true)
+                    .build(),
+            )
+            .with_handler(Arc::new(Handler {
+                candidates: candidates_out,
+                tracks: tracks_out,
+            }))
+            .with_udp_addrs(vec!["127.0.0.1:0"])
+            .build()
+            .await
+            .unwrap();
+        Self {
+            connection: Box::new(connection),
+            candidates,
+            tracks,
+            track: None,
+            answer: String::new(),
+        }
+    }
+
+    async fn answer(&mut self, offer: &str) -> String {
+        assert!(offer.contains("\r\na=ice-options:trickle\r\n"));
+        let offer = RTCSessionDescription::offer(offer.to_owned()).unwrap();
+        self.connection.set_remote_description(offer).await.unwrap();
+        let answer = self.connection.create_answer(None).await.unwrap();
+        self.answer.clone_from(&answer.sdp);
+        self.connection.set_local_description(answer).await.unwrap();
+        self.answer.clone()
+    }
+
+    async fn add_candidate(&self, candidate: IceCandidate) {
+        let candidate = RTCIceCandidateInit {
+            candidate: candidate.candidate,
+            sdp_mid: candidate.sdp_mid,
+            sdp_mline_index: candidate.sdp_mline_index,
+            ..Default::default()
+        };
+        self.connection.add_ice_candidate(candidate).await.unwrap();
+    }
+
+    async fn candidate(&mut self) -> IceCandidate {
+        self.candidates.recv().await.unwrap()
+    }
+
+    fn extension_id(&self, uri: &str) -> u8 {
+        let line = self
+            .answer
+            .lines()
+            .find(|line| line.ends_with(uri))
+            .unwrap();
+        let id = line.strip_prefix("a=extmap:").unwrap();
+        id.split(' ').next().unwrap().parse().unwrap()
+    }
+
+    async fn track(&mut self) -> Arc<dyn TrackRemote> {
+        if self.track.is_none() {
+            let track = tokio::time::timeout(PATIENCE, self.tracks.recv()).await;
+            self.track = track.expect("no picture");
+        }
+        Arc::clone(self.track.as_ref().unwrap())
+    }
+
+    async fn packets(&mut self, count: usize) -> Vec<rtc::rtp::Packet> {
+        let track = self.track().await;
+        let mut packets = vec![];
+        while packets.len() < count {
+            let event = tokio::time::timeout(PATIENCE, track.poll()).await;
+            let event = event.expect("no more packets");
+            if let TrackRemoteEvent::OnRtpPacket(packet) = event.expect("the track ended") {
+                packets.push(packet);
+            }
+        }
+        packets
+    }
+
+    async fn report(&mut self, packet: impl rtcp::Packet + 'static) {
+        let track = self.track().await;
+        track.write_rtcp(vec![Box::new(packet)]).await.unwrap();
+    }
+
+    /// The crate has no event for it.
+    async fn until_closed(&self) {
+        let transport = self.connection.get_receivers().await[0].transport().await;
+        let transport = transport.unwrap().unwrap();
+        let closed = async {
+            while transport.state().await.unwrap() != RTCDtlsTransportState::Closed {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, closed)
+            .await
+            .expect("no good-bye");
+    }
+}
+
+struct Handler {
+    candidates: mpsc::Sender<IceCandidate>,
+    tracks: mpsc::Sender<Arc<dyn TrackRemote>>,
+}
+
+#[async_trait]
+impl PeerConnectionEventHandler for Handler {
+    async fn on_ice_candidate(&self, event: RTCPeerConnectionIceEvent) {
+        let candidate = event.candidate.to_json().unwrap();
+        drop(self.candidates.try_send(IceCandidate {
+            candidate: candidate.candidate,
+            sdp_mid: Some("0".to_owned()),
+            sdp_mline_index: Some(0),
+        }));
+    }
+
+    async fn on_track(&self, track: Arc<dyn TrackRemote>) {
+        drop(self.tracks.try_send(track));
+    }
+}
+
+/// Five packets with 1200 bytes each when it is a key frame, one packet otherwise.
+fn unit(sequence: u32, key_frame: bool, captured: MediaTime) -> AccessUnit {
+    let mut data = BytesMut::new();
+    if key_frame {
+        data.extend_from_slice(&[0, 0, 0, 1, 0x67, 0x42, 0xe0, 0x1f, 0xda]);
+        data.extend_from_slice(&[0, 0, 0, 1, 0x68, 0xce, 0x3c, 0x80]);
+        data.extend_from_slice(&[0, 0, 0, 1, 0x65]);
+        data.extend_from_slice(&[0xab; 4500]);
+    } else {
+        data.extend_from_slice(&[0, 0, 0, 1, 0x41]);
+        data.extend_from_slice(&[0xcd; 300]);
+    }
+    AccessUnit {
+        data: Bytes::from(data),
+        key_frame,
+        captured,
+        sequence,
+    }
+}
+
+fn monotonic_now() -> Duration {
+    let now = clock_gettime(ClockId::Monotonic);
+    Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
+}
+
+fn open_files() -> usize {
+    std::fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
+/// Far beyond what anything takes on loopback, even on a machine that does much else.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+const DAY: Duration = Duration::from_secs(86_400);
