@@ -35,6 +35,7 @@ pub mod config;
 pub mod encoder;
 pub mod http;
 pub mod media;
+pub mod metrics;
 pub mod pipeline;
 pub mod relay;
 pub mod supervisor;

@@ -1,0 +1,249 @@
+//! Counters that the parts add to and `/metrics` reads, in Prometheus' text exposition format.
+
+use std::fmt::Write;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// A number that only grows.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    pub fn add(&self, count: u64) {
+        // Counters order nothing: each is read alone.
+        self.0.fetch_add(count, Ordering::Relaxed);
+    }
+
+    pub fn value(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// How often a duration fell into which bucket.
+#[derive(Debug, Default)]
+pub struct Histogram {
+    buckets: [Counter; BUCKETS_US.len()],
+    beyond: Counter,
+    sum_us: Counter,
+}
+
+impl Histogram {
+    pub fn observe(&self, duration: Duration) {
+        let us = duration.as_micros().min(u128::from(u64::MAX)) as u64;
+        match BUCKETS_US.iter().position(|&limit| us <= limit) {
+            Some(bucket) => self.buckets[bucket].add(1),
+            None => self.beyond.add(1),
+        }
+        self.sum_us.add(us);
+    }
+}
+
+/// What one camera's parts count.
+#[derive(Debug, Default)]
+pub struct CameraMetrics {
+    /// Pictures that the camera made, taken or not.
+    pub frames: Counter,
+    /// Pictures that were not encoded because a newer one was there first.
+    pub frames_dropped: Counter,
+    /// Access units that the encoder gave: one encode for all viewers.
+    pub units: Counter,
+    pub key_frames: Counter,
+    pub unit_bytes: Counter,
+    /// Raw picture bytes copied or converted between camera and encoder.
+    pub copied_bytes: Counter,
+    /// Frames that the encoder could not code.
+    pub encoder_errors: Counter,
+    pub pipeline_starts: Counter,
+    /// Requests by viewers (PLI, FIR), before they are merged.
+    pub key_frame_requests: Counter,
+    pub viewers_opened: Counter,
+    /// Access units that viewers skipped up to the next key frame.
+    pub units_skipped: Counter,
+    pub dials: Counter,
+    /// From submitting a frame to its access unit.
+    pub encode: Histogram,
+    /// From capture until the unit was handed to a viewer's transport, less the encoder's own time.
+    pub capture_to_wire: Histogram,
+}
+
+/// The present, which is no counter.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CameraGauges {
+    pub running: bool,
+    pub viewers: usize,
+    pub relay_connected: bool,
+}
+
+/// Writes all cameras' numbers. One `# TYPE` line a name, as the format demands.
+pub fn exposition(cameras: &[(&str, &CameraMetrics, CameraGauges)]) -> String {
+    type Read = fn(&CameraMetrics) -> &Counter;
+    let counters: [(&str, &str, Read); 12] = [
+        ("camera_frames", "Pictures the camera made.", |m| &m.frames),
+        (
+            "camera_frames_dropped",
+            "Pictures given back because a newer one was there.",
+            |m| &m.frames_dropped,
+        ),
+        ("encoder_frames", "Access units the encoder gave.", |m| {
+            &m.units
+        }),
+        ("encoder_key_frames", "Key frames among them.", |m| {
+            &m.key_frames
+        }),
+        ("encoder_bytes", "Bytes of access units.", |m| &m.unit_bytes),
+        ("encoder_errors", "Frames that could not be encoded.", |m| {
+            &m.encoder_errors
+        }),
+        (
+            "copied_bytes",
+            "Raw picture bytes copied or converted between camera and encoder.",
+            |m| &m.copied_bytes,
+        ),
+        (
+            "pipeline_starts",
+            "How often camera and encoder were opened.",
+            |m| &m.pipeline_starts,
+        ),
+        (
+            "key_frame_requests",
+            "Requests of viewers for a key frame.",
+            |m| &m.key_frame_requests,
+        ),
+        ("viewers_opened", "Viewers that came.", |m| {
+            &m.viewers_opened
+        }),
+        (
+            "viewer_units_skipped",
+            "Access units that viewers skipped up to a key frame.",
+            |m| &m.units_skipped,
+        ),
+        ("relay_dials", "Attempts to reach the relay.", |m| &m.dials),
+    ];
+    type Gauge = fn(CameraGauges) -> u64;
+    let gauges: [(&str, &str, Gauge); 3] = [
+        (
+            "pipeline_running",
+            "1 while camera and encoder are open.",
+            |g| u64::from(g.running),
+        ),
+        ("viewers", "Viewers now.", |g| g.viewers as u64),
+        ("relay_connected", "1 while the relay is reached.", |g| {
+            u64::from(g.relay_connected)
+        }),
+    ];
+    type Timing = fn(&CameraMetrics) -> &Histogram;
+    let timings: [(&str, &str, Timing); 2] = [
+        (
+            "encode_seconds",
+            "From submitting a frame to its access unit.",
+            |m| &m.encode,
+        ),
+        (
+            "capture_to_wire_seconds",
+            "From capture to the viewer's transport, less the encoder's own time.",
+            |m| &m.capture_to_wire,
+        ),
+    ];
+
+    let mut text = Text(String::new());
+    for (name, help, read) in counters {
+        text.head(&format!("{name}_total"), "counter", help);
+        for (camera, metrics, _) in cameras {
+            text.line(&format!("{name}_total"), camera, "", read(metrics).value());
+        }
+    }
+    for (name, help, read) in gauges {
+        text.head(name, "gauge", help);
+        for (camera, _, gauges) in cameras {
+            text.line(name, camera, "", read(*gauges));
+        }
+    }
+    for (name, help, read) in timings {
+        text.head(name, "histogram", help);
+        for (camera, metrics, _) in cameras {
+            text.histogram(name, camera, read(metrics));
+        }
+    }
+    text.0
+}
+
+/// The text as it grows. Writing to a `String` cannot fail.
+struct Text(String);
+
+impl Text {
+    fn head(&mut self, name: &str, kind: &str, help: &str) {
+        let _ = writeln!(
+            self.0,
+            "# HELP rovercast_{name} {help}\n# TYPE rovercast_{name} {kind}"
+        );
+    }
+
+    /// `camera` needs no escapes: a camera id has letters, digits, dots, dashes and underscores only.
+    fn line(&mut self, name: &str, camera: &str, label: &str, value: impl std::fmt::Display) {
+        let _ = writeln!(
+            self.0,
+            "rovercast_{name}{{camera=\"{camera}\"{label}}} {value}"
+        );
+    }
+
+    fn histogram(&mut self, name: &str, camera: &str, histogram: &Histogram) {
+        let bucket = format!("{name}_bucket");
+        let mut count = 0;
+        for (limit, hits) in BUCKETS_US.iter().zip(&histogram.buckets) {
+            count += hits.value();
+            self.line(
+                &bucket,
+                camera,
+                &format!(",le=\"{}\"", *limit as f64 / 1e6),
+                count,
+            );
+        }
+        count += histogram.beyond.value();
+        self.line(&bucket, camera, ",le=\"+Inf\"", count);
+        self.line(
+            &format!("{name}_sum"),
+            camera,
+            "",
+            histogram.sum_us.value() as f64 / 1e6,
+        );
+        self.line(&format!("{name}_count"), camera, "", count);
+    }
+}
+
+/// Microseconds. Fine where the promise lies (1 ms and 4 ms), coarse where only the fault matters.
+const BUCKETS_US: [u64; 17] = [
+    50, 100, 150, 200, 300, 400, 500, 700, 1_000, 1_500, 2_000, 4_000, 8_000, 16_000, 33_000,
+    100_000, 1_000_000,
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_sample_has_its_type_and_its_camera() {
+        let metrics = CameraMetrics::default();
+        metrics.units.add(3);
+        metrics.encode.observe(Duration::from_micros(180));
+        metrics.encode.observe(Duration::from_secs(2));
+
+        let text = exposition(&[(
+            "front",
+            &metrics,
+            CameraGauges {
+                running: true,
+                ..Default::default()
+            },
+        )]);
+
+        assert!(text.contains("# TYPE rovercast_encoder_frames_total counter"));
+        assert!(text.contains("rovercast_encoder_frames_total{camera=\"front\"} 3"));
+        assert!(text.contains("rovercast_pipeline_running{camera=\"front\"} 1"));
+        assert!(
+            text.contains("rovercast_encode_seconds_bucket{camera=\"front\",le=\"0.00015\"} 0")
+        );
+        assert!(text.contains("rovercast_encode_seconds_bucket{camera=\"front\",le=\"0.0002\"} 1"));
+        assert!(text.contains("rovercast_encode_seconds_bucket{camera=\"front\",le=\"+Inf\"} 2"));
+        assert!(text.contains("rovercast_encode_seconds_count{camera=\"front\"} 2"));
+    }
+}
