@@ -29,6 +29,9 @@ pub trait Encoder: AsFd + Send {
     /// Returns the rate the driver took, which may differ from `target`.
     fn set_bitrate(&mut self, target: Bitrate) -> Result<Bitrate, EncoderError>;
 
+    /// Bytes of raw pictures copied or converted since it was opened. Zero copy means zero.
+    fn copied_bytes(&self) -> u64;
+
     /// False when a key frame comes when the source likes and requests change nothing (a camera with its own encoder).
     fn makes_key_frames_on_request(&self) -> bool;
 }

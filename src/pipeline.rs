@@ -1,1 +1,402 @@
-//! (being written)
+//! Camera and encoder on one named thread: poll(2) on both and on a wake-up descriptor, then one turn that never blocks.
+#![allow(clippy::disallowed_methods)] // a driver: reads the clock once a turn
+
+use std::fmt;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use tokio::sync::{broadcast, mpsc};
+use tracing::{debug, info, trace, warn};
+
+use crate::camera::{Camera, CameraError};
+use crate::encoder::{Encoder, EncoderError, Submitted};
+use crate::media::h264::ProfileLevelId;
+use crate::media::rate::{KEY_FRAME_SPACING, KeyFrameGate};
+use crate::media::{AccessUnit, Bitrate, Frame, MediaTime};
+use crate::metrics::CameraMetrics;
+use crate::viewer::packetizer::{PackedUnit, pack};
+
+/// A camera and its encoder, running. Dropping it stops both without waiting; the last report tells when they have ended.
+#[derive(Debug)]
+pub struct Pipeline {
+    orders: Arc<Orders>,
+    _thread: JoinHandle<()>,
+}
+
+/// What a pipeline tells, in order; `Ended` is the last.
+#[derive(Debug)]
+pub enum Report {
+    /// Access units came out since the last report; told at most every 250 ms, the first at once.
+    Moved,
+    /// What the encoder's SPS says, before the first unit with it is sent.
+    Profile(ProfileLevelId),
+    Ended(Result<(), PipelineError>),
+}
+
+/// Why a pipeline ended by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum PipelineError {
+    #[error(transparent)]
+    Camera(#[from] CameraError),
+    #[error(transparent)]
+    Encoder(#[from] EncoderError),
+    #[error("cannot wait for camera and encoder")]
+    Poll(#[from] std::io::Error),
+    #[error("the pipeline's thread panicked")]
+    Panicked,
+}
+
+impl PipelineError {
+    /// False when opening both again with the same configuration must fail the same way.
+    pub fn is_worth_retrying(&self) -> bool {
+        match self {
+            Self::Camera(error) => error.is_worth_retrying(),
+            Self::Encoder(error) => error.is_worth_retrying(),
+            Self::Poll(_) | Self::Panicked => true,
+        }
+    }
+}
+
+/// Both halves, opened.
+pub struct Parts {
+    pub camera: Box<dyn Camera>,
+    pub encoder: Box<dyn Encoder>,
+}
+
+impl fmt::Debug for Parts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Parts")
+            .field("format", &self.camera.format())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Where a pipeline's products go.
+#[derive(Clone, Debug)]
+pub struct Outlets {
+    /// Every viewer reads from here at its own pace; who falls behind by the channel's length is told so, and skips to
+    /// the next key frame.
+    pub units: broadcast::Sender<Arc<PackedUnit>>,
+    /// Unbounded, because a thread must not wait for the app; it holds a handful of reports a second at most.
+    pub reports: mpsc::UnboundedSender<Report>,
+    pub metrics: Arc<CameraMetrics>,
+}
+
+/// What others want of a running pipeline. One value each: a newer wish replaces the older.
+#[derive(Debug)]
+struct Orders {
+    wake: OwnedFd,
+    stop: AtomicBool,
+    key_frame: AtomicBool,
+    /// In bit/s; 0: no wish.
+    bitrate: AtomicU64,
+}
+
+impl Pipeline {
+    /// Starts the thread; `open` runs on it, because opening a device may block for seconds.
+    pub fn start(
+        name: &str,
+        outlets: Outlets,
+        open: impl FnOnce() -> Result<Parts, PipelineError> + Send + 'static,
+    ) -> std::io::Result<Self> {
+        let orders = Arc::new(Orders {
+            wake: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
+            stop: AtomicBool::new(false),
+            key_frame: AtomicBool::new(false),
+            bitrate: AtomicU64::new(0),
+        });
+        let theirs = Arc::clone(&orders);
+        let span = tracing::info_span!("pipeline", camera = name);
+        let thread = std::thread::Builder::new()
+            .name(thread_name(name))
+            .spawn(move || {
+                let _entered = span.enter();
+                let mut last_word = LastWord {
+                    reports: outlets.reports.clone(),
+                    result: Err(PipelineError::Panicked),
+                };
+                last_word.result = open().and_then(|parts| {
+                    outlets.metrics.pipeline_starts.add(1);
+                    Turner::new(parts, outlets, theirs).run()
+                });
+            })?;
+        Ok(Self {
+            orders,
+            _thread: thread,
+        })
+    }
+
+    /// Asks for a key frame as soon as the spacing allows.
+    pub fn request_key_frame(&self) {
+        self.orders.key_frame.store(true, Ordering::Release);
+        self.orders.wake();
+    }
+
+    pub fn set_bitrate(&self, target: Bitrate) {
+        self.orders
+            .bitrate
+            .store(target.as_bps(), Ordering::Release);
+        self.orders.wake();
+    }
+
+    /// Ends it soon; `Report::Ended` tells when.
+    pub fn stop(&self) {
+        self.orders.stop.store(true, Ordering::Release);
+        self.orders.wake();
+    }
+}
+
+impl Drop for Pipeline {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl Orders {
+    fn wake(&self) {
+        // Only a full counter can refuse, and then the descriptor is readable anyway.
+        let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
+    }
+
+    fn sleep_again(&self) {
+        let _ = rustix::io::read(&self.wake, &mut [0u8; 8]);
+    }
+}
+
+/// Tells the end even when the thread panics.
+struct LastWord {
+    reports: mpsc::UnboundedSender<Report>,
+    result: Result<(), PipelineError>,
+}
+
+impl Drop for LastWord {
+    fn drop(&mut self) {
+        let result = std::mem::replace(&mut self.result, Ok(()));
+        let _ = self.reports.send(Report::Ended(result));
+    }
+}
+
+/// The loop's state.
+struct Turner {
+    camera: Box<dyn Camera>,
+    encoder: Box<dyn Encoder>,
+    outlets: Outlets,
+    orders: Arc<Orders>,
+    gate: KeyFrameGate,
+    /// The newest picture that the encoder had no room for yet.
+    pending: Option<Frame>,
+    in_encoder: InEncoder,
+    next_sequence: Option<u32>,
+    profile: Option<ProfileLevelId>,
+    told_moved: Option<Instant>,
+    copied_bytes: u64,
+}
+
+impl Turner {
+    fn new(parts: Parts, outlets: Outlets, orders: Arc<Orders>) -> Self {
+        let Parts { camera, encoder } = parts;
+        let format = camera.format();
+        info!(size = %format.size, fourcc = %format.fourcc, interval = ?format.interval, "camera and encoder are open");
+        Self {
+            camera,
+            encoder,
+            outlets,
+            orders,
+            gate: KeyFrameGate::new(KEY_FRAME_SPACING),
+            pending: None,
+            in_encoder: InEncoder::default(),
+            next_sequence: None,
+            profile: None,
+            told_moved: None,
+            copied_bytes: 0,
+        }
+    }
+
+    fn run(mut self) -> Result<(), PipelineError> {
+        loop {
+            self.wait()?;
+            let now = Instant::now();
+            if self.orders.stop.load(Ordering::Acquire) {
+                info!("camera and encoder are closed");
+                return Ok(());
+            }
+            self.turn(now)?;
+        }
+    }
+
+    fn wait(&self) -> Result<(), PipelineError> {
+        let mut descriptors = [
+            PollFd::from_borrowed_fd(self.camera.as_fd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(self.encoder.as_fd(), PollFlags::IN),
+            PollFd::new(&self.orders.wake, PollFlags::IN),
+        ];
+        match poll(&mut descriptors, Some(&WAIT_AT_MOST)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+            Err(errno) => Err(PipelineError::Poll(errno.into())),
+        }
+    }
+
+    /// Everything that can be done now. Never blocks.
+    fn turn(&mut self, now: Instant) -> Result<(), PipelineError> {
+        self.orders.sleep_again();
+        self.take_orders(now)?;
+        while let Some(unit) = self.passing(|it| it.encoder.try_access_unit())?.flatten() {
+            self.deliver(&unit, now);
+        }
+        if let Some(frame) = self.camera.try_frame()? {
+            self.count(&frame);
+            if self.pending.replace(frame).is_some() {
+                self.outlets.metrics.frames_dropped.add(1);
+            }
+        }
+        self.submit(now)
+    }
+
+    fn take_orders(&mut self, now: Instant) -> Result<(), PipelineError> {
+        if self.orders.key_frame.swap(false, Ordering::AcqRel) {
+            self.gate.request(now);
+        }
+        let target = self.orders.bitrate.swap(0, Ordering::AcqRel);
+        if target > 0 {
+            let target = Bitrate::bps(target);
+            if let Some(took) = self.passing(|it| it.encoder.set_bitrate(target))? {
+                debug!(%target, %took, "encoder took a bitrate");
+            }
+        }
+        Ok(())
+    }
+
+    fn submit(&mut self, now: Instant) -> Result<(), PipelineError> {
+        let Some(frame) = self.pending.take() else {
+            return Ok(());
+        };
+        let key_frame = self.gate.take(now);
+        let sequence = frame.sequence;
+        match self.passing(|it| it.encoder.submit(frame, key_frame))? {
+            Some(Submitted::Taken) => self.in_encoder.enter(sequence, now),
+            Some(Submitted::Full(frame)) => {
+                if key_frame {
+                    self.gate.give_back();
+                }
+                self.pending = Some(frame);
+            }
+            None if key_frame => self.gate.give_back(),
+            None => {}
+        }
+        Ok(())
+    }
+
+    fn deliver(&mut self, unit: &AccessUnit, now: Instant) {
+        let metrics = &self.outlets.metrics;
+        let copied_before = std::mem::replace(&mut self.copied_bytes, self.encoder.copied_bytes());
+        metrics.copied_bytes.add(self.copied_bytes - copied_before);
+        metrics.units.add(1);
+        metrics.unit_bytes.add(unit.data.len() as u64);
+        let encoding = self.in_encoder.leave(unit.sequence, now);
+        metrics.encode.observe(encoding);
+        if unit.key_frame {
+            metrics.key_frames.add(1);
+            self.gate.key_frame_made(now);
+            self.tell_profile(unit);
+        }
+        trace!(
+            sequence = unit.sequence,
+            bytes = unit.data.len(),
+            key_frame = unit.key_frame,
+            "unit"
+        );
+        let mut packed = pack(unit, RTP_PAYLOAD_MAX);
+        packed.encoding = encoding;
+        // No viewer is no fault: the pipeline then stops soon, or is kept warm.
+        let _ = self.outlets.units.send(Arc::new(packed));
+        if self
+            .told_moved
+            .is_none_or(|told| now >= told + TELL_MOVED_EVERY)
+        {
+            self.told_moved = Some(now);
+            let _ = self.outlets.reports.send(Report::Moved);
+        }
+    }
+
+    fn tell_profile(&mut self, key_frame: &AccessUnit) {
+        let Some(profile) = ProfileLevelId::of(&key_frame.data) else {
+            return;
+        };
+        if self.profile.replace(profile) != Some(profile) {
+            let _ = self.outlets.reports.send(Report::Profile(profile));
+        }
+    }
+
+    /// A gap in the sequence is pictures that the camera dropped because all its slots were lent.
+    fn count(&mut self, frame: &Frame) {
+        let expected = self.next_sequence.unwrap_or(frame.sequence);
+        let missed = u64::from(frame.sequence.wrapping_sub(expected));
+        self.next_sequence = Some(frame.sequence.wrapping_add(1));
+        self.outlets.metrics.frames.add(1 + missed);
+        self.outlets.metrics.frames_dropped.add(missed);
+    }
+
+    /// Turns an error that passes into a log line and `None`.
+    fn passing<T>(
+        &mut self,
+        act: impl FnOnce(&mut Self) -> Result<T, EncoderError>,
+    ) -> Result<Option<T>, PipelineError> {
+        match act(self) {
+            Ok(value) => Ok(Some(value)),
+            Err(error) if error.is_passing() => {
+                self.outlets.metrics.encoder_errors.add(1);
+                warn!(%error, "the encoder goes on");
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// When the frames that are in the encoder went in.
+#[derive(Debug, Default)]
+struct InEncoder([Option<(u32, Instant)>; 8]);
+
+impl InEncoder {
+    fn enter(&mut self, sequence: u32, now: Instant) {
+        self.0[sequence as usize % 8] = Some((sequence, now));
+    }
+
+    fn leave(&mut self, sequence: u32, now: Instant) -> Duration {
+        match self.0[sequence as usize % 8].take() {
+            Some((same, entered)) if same == sequence => now.saturating_duration_since(entered),
+            Some(_) | None => Duration::ZERO,
+        }
+    }
+}
+
+/// Linux keeps 15 characters of a thread's name.
+fn thread_name(camera: &str) -> String {
+    format!("cam-{camera}").chars().take(15).collect()
+}
+
+/// The clock that capture times are on.
+pub fn media_now() -> MediaTime {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    MediaTime::from_monotonic(Duration::new(
+        now.tv_sec.unsigned_abs(),
+        now.tv_nsec.unsigned_abs() as u32,
+    ))
+}
+
+/// What fits one datagram on any path with an MTU of 1280 (IPv6's least, and what LTE and VPNs leave): less 40 IPv6, 8 UDP, 12 RTP,
+/// 24 of header extensions, 2 of RTX and 16 of the SRTP tag, rounded down.
+const RTP_PAYLOAD_MAX: usize = 1160;
+
+/// The supervisor's stall limit is eight times this.
+const TELL_MOVED_EVERY: Duration = Duration::from_millis(250);
+
+/// A camera that went silent without telling poll(2) is looked at this often.
+const WAIT_AT_MOST: Timespec = Timespec {
+    tv_sec: 1,
+    tv_nsec: 0,
+};

@@ -95,6 +95,11 @@ impl Encoder for PassThrough {
         })
     }
 
+    /// Coded bytes are copied, pictures are not.
+    fn copied_bytes(&self) -> u64 {
+        0
+    }
+
     fn makes_key_frames_on_request(&self) -> bool {
         false
     }

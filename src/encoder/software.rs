@@ -81,11 +81,6 @@ impl SoftwareEncoder {
             worker: Some(worker),
         })
     }
-
-    /// How many bytes were converted to the encoder's format since the start.
-    pub fn converted_bytes(&self) -> u64 {
-        self.shared.converted_bytes.load(Ordering::Relaxed)
-    }
 }
 
 impl Encoder for SoftwareEncoder {
@@ -111,6 +106,10 @@ impl Encoder for SoftwareEncoder {
             .bitrate
             .store(bitrate.as_bps(), Ordering::Relaxed);
         Ok(bitrate)
+    }
+
+    fn copied_bytes(&self) -> u64 {
+        self.shared.converted_bytes.load(Ordering::Relaxed)
     }
 
     fn makes_key_frames_on_request(&self) -> bool {

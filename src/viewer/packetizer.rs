@@ -1,5 +1,7 @@
 //! Access units to RTP payloads, once for all viewers. RFC 6184, packetization-mode 1.
 
+use std::time::Duration;
+
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::media::h264::nal_units;
@@ -10,6 +12,8 @@ use crate::media::{AccessUnit, MediaTime};
 pub struct PackedUnit {
     pub key_frame: bool,
     pub captured: MediaTime,
+    /// How long the encoder had the frame; zero from `pack`, which does not know.
+    pub encoding: Duration,
     /// The sequence number of the frame it was made from.
     pub sequence: u32,
     pub payloads: Vec<Bytes>,
@@ -48,6 +52,7 @@ pub fn pack(unit: &AccessUnit, mtu: usize) -> PackedUnit {
     PackedUnit {
         key_frame: unit.key_frame,
         captured: unit.captured,
+        encoding: Duration::ZERO,
         sequence: unit.sequence,
         bytes: payloads.iter().map(Bytes::len).sum(),
         payloads,

@@ -364,6 +364,7 @@ fn unit(sequence: u32, key_frame: bool) -> Arc<PackedUnit> {
     Arc::new(PackedUnit {
         key_frame,
         captured: MediaTime::from_monotonic(Duration::from_millis(33 * u64::from(sequence))),
+        encoding: Duration::ZERO,
         sequence,
         payloads: vec![Bytes::from_static(&[0x65])],
         bytes: 1,
