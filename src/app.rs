@@ -1,9 +1,41 @@
-//! Wiring: what the commands of [`crate::cli`] start.
+//! Wiring: what the commands of [`crate::cli`] start. Parts are built here from the configuration, and decide nothing here.
+
+mod devices;
+mod line;
+mod robot;
+mod route;
+mod seat;
+mod status;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Instant;
 
-use crate::config::{CameraConfig, Config};
+use axum::Router;
+use rand::TryRngCore;
+use rand::rngs::OsRng;
+use secrecy::SecretString;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use tracing::{error, info};
+
+use self::line::Line;
+use self::robot::Robot;
+use self::route::Route;
+use self::seat::Seat;
+use crate::camera::CameraError;
+use crate::config::{self, CameraConfig, Config, Credential, RobotId, Source};
+use crate::http::{self, PageSettings};
+use crate::relay::client::Link;
+use crate::relay::server::{self, Relay, RelayError, RelaySettings, ServeError};
+use crate::relay::session::Session;
+use crate::supervisor::{Supervisor, SupervisorSettings};
+use crate::systemd;
+use crate::viewer::IceServer;
+use crate::viewer::webrtc::PeerSettings;
+
+pub use crate::relay::server::TlsFiles;
 
 /// What `rovercast demo` was asked for.
 #[derive(Clone, Debug)]
@@ -11,6 +43,8 @@ pub struct DemoOptions {
     pub camera: CameraConfig,
     /// Where the viewer page and its relay are served.
     pub listen: SocketAddr,
+    /// Tells the person at the terminal what to open.
+    pub announce: fn(&str),
 }
 
 /// What `rovercast relay` was asked for.
@@ -21,33 +55,321 @@ pub struct RelayOptions {
     pub tls: Option<TlsFiles>,
     /// The keys that robots must show; None: every robot is let in.
     pub key_file: Option<PathBuf>,
-}
-
-/// PEM files of a server.
-#[derive(Clone, Debug)]
-pub struct TlsFiles {
-    pub cert_file: PathBuf,
-    pub key_file: PathBuf,
+    /// Tells the person at the terminal what to dial.
+    pub announce: fn(&str),
 }
 
 /// Why the service or one of its relatives ended.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
-    #[error("cannot start what is not built yet")]
-    NotBuilt,
+    #[error("cannot listen on {address}")]
+    Listen {
+        address: SocketAddr,
+        source: std::io::Error,
+    },
+    #[error(transparent)]
+    Camera(#[from] CameraError),
+    #[error("cannot read the credential of ice server {server} from {}", path.display())]
+    IceCredential {
+        server: String,
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    #[error(transparent)]
+    Relay(#[from] RelayError),
+    #[error("cannot serve on {address}")]
+    Serve {
+        address: SocketAddr,
+        source: Box<ServeError>,
+    },
+    #[error("cannot listen for signals")]
+    Signals(#[source] std::io::Error),
+    #[error("cannot get random bytes from the kernel")]
+    Random(#[source] rand::rand_core::OsError),
+    #[error("the HTTP server ended before the robot did")]
+    HttpEnded,
 }
 
-/// Runs until it is told to stop (SIGTERM, SIGINT).
-pub async fn run(_config: Config) -> Result<(), AppError> {
-    Err(AppError::NotBuilt)
+/// Runs the service until SIGTERM or SIGINT.
+pub async fn run(config: Config) -> Result<(), AppError> {
+    let started = now();
+    let end = end_signal()?;
+    let listener = match config.http.listen {
+        Some(address) => Some(listen(address).await?),
+        None => None,
+    };
+    let local = match &listener {
+        Some((_, address)) if config.http.viewer => Some(*address),
+        Some(_) | None => None,
+    };
+    let peers = PeerSettings {
+        ice_servers: ice_servers(&config)?,
+        loopback: local.is_some(),
+    };
+    let routes = config
+        .relay
+        .iter()
+        .map(Route::configured)
+        .chain(local.map(Route::local))
+        .collect::<Vec<_>>();
+    let (robot, questions) = robot(&config, &peers, &routes, started)?;
+
+    let mut router = http::observation(questions);
+    if let Some(address) = local {
+        router = router.merge(viewing(&config, address, peers.ice_servers)?);
+    }
+    info!(robot = %config.robot.id, cameras = config.cameras.len(), "rovercast {} runs", env!("CARGO_PKG_VERSION"));
+    live(robot, listener, router, end, || {}).await
 }
 
-/// Camera, encoder, relay and viewer page in one process, until it is told to stop.
-pub async fn demo(_options: DemoOptions) -> Result<(), AppError> {
-    Err(AppError::NotBuilt)
+/// Camera, encoder, relay and viewer page in one process, until SIGTERM or SIGINT.
+///
+/// The picture takes the way it takes on a robot: the robot dials the relay, and the page does.
+pub async fn demo(options: DemoOptions) -> Result<(), AppError> {
+    let started = now();
+    let end = end_signal()?;
+    // A person waits: what cannot be opened is told here and not in a log.
+    drop(devices::camera(&options.camera)?);
+    let (listener, address) = listen(options.listen).await?;
+    let id = "demo".parse::<RobotId>().expect("it is a robot's id");
+    let mut config = Config::new(id);
+    config.cameras = vec![options.camera];
+    let peers = PeerSettings {
+        ice_servers: Vec::new(),
+        loopback: true,
+    };
+    let (robot, questions) = robot(&config, &peers, &[Route::local(address)], started)?;
+    let router = http::observation(questions).merge(viewing(&config, address, Vec::new())?);
+    let shown = match &config.cameras[0].source {
+        Source::Auto | Source::TestCard => "the test card".to_owned(),
+        Source::File(path) => path.display().to_string(),
+        Source::Device(path) => path.display().to_string(),
+    };
+    let tell = || {
+        (options.announce)(&format!(
+            "showing {shown}: open http://{address}/ in a browser (Ctrl-C ends it)"
+        ));
+    };
+    live(robot, Some((listener, address)), router, end, tell).await
 }
 
-/// The reference relay alone, until it is told to stop.
-pub async fn relay(_options: RelayOptions) -> Result<(), AppError> {
-    Err(AppError::NotBuilt)
+/// The reference relay alone, until SIGTERM or SIGINT.
+pub async fn relay(options: RelayOptions) -> Result<(), AppError> {
+    let mut end = end_signal()?;
+    let (listener, address) = listen(options.listen).await?;
+    let relay = Relay::new(RelaySettings {
+        listen: address,
+        key_file: options.key_file,
+        ice_servers: Vec::new(),
+        origins: Vec::new(),
+    })?;
+    let scheme = if options.tls.is_some() { "wss" } else { "ws" };
+    let page_scheme = if options.tls.is_some() {
+        "https"
+    } else {
+        "http"
+    };
+    (options.announce)(&format!(
+        "robots dial {scheme}://{address}{}, people open {page_scheme}://{address}/?robot=ID&camera=ID",
+        server::PATH
+    ));
+    systemd::ready();
+    let page = PageSettings {
+        robot: String::new(),
+        cameras: Vec::new(),
+        relay: server::PATH.into(),
+    };
+    let router = relay.router().merge(http::page(&page));
+    let ended = async move { ended(&mut end).await };
+    server::serve(listener, options.tls, router, ended)
+        .await
+        .map_err(|source| AppError::Serve {
+            address,
+            source: Box::new(source),
+        })
 }
+
+/// Robot and HTTP server side by side. The server ends after the robot, so that viewers of the page hear its good-bye.
+async fn live(
+    robot: Robot,
+    listener: Option<(TcpListener, SocketAddr)>,
+    router: Router,
+    mut end: watch::Receiver<bool>,
+    ready: impl FnOnce(),
+) -> Result<(), AppError> {
+    let (left, has_left) = watch::channel(false);
+    let serving = async {
+        let Some((listener, address)) = listener else {
+            return std::future::pending().await;
+        };
+        let mut has_left = has_left;
+        server::serve(
+            listener,
+            None,
+            router,
+            async move { ended(&mut has_left).await },
+        )
+        .await
+        .map_err(|source| AppError::Serve {
+            address,
+            source: Box::new(source),
+        })
+    };
+    let serving = tokio::spawn(serving);
+    ready();
+    robot.run(async move { ended(&mut end).await }).await;
+    left.send_replace(true);
+    drop(left);
+    if serving.is_finished() {
+        return serving
+            .await
+            .unwrap_or(Ok(()))
+            .and(Err(AppError::HttpEnded));
+    }
+    let _ = tokio::time::timeout(LAST_ANSWERS, serving).await;
+    Ok(())
+}
+
+/// The page, and the relay that it and the robot dial.
+fn viewing(
+    config: &Config,
+    address: SocketAddr,
+    ice_servers: Vec<IceServer>,
+) -> Result<Router, AppError> {
+    let settings = RelaySettings {
+        listen: address,
+        key_file: None,
+        ice_servers,
+        origins: Vec::new(),
+    };
+    let cameras = config
+        .cameras
+        .iter()
+        .filter_map(|camera| camera.id.as_ref());
+    let page = PageSettings {
+        robot: config.robot.id.to_string(),
+        cameras: cameras.map(|id| id.as_str().to_owned()).collect(),
+        relay: server::PATH.into(),
+    };
+    Ok(Relay::new(settings)?.router().merge(http::page(&page)))
+}
+
+fn robot(
+    config: &Config,
+    peers: &PeerSettings,
+    routes: &[Route],
+    started: Instant,
+) -> Result<(Robot, mpsc::Sender<http::Question>), AppError> {
+    let mut seats = Vec::new();
+    for camera in &config.cameras {
+        let mut seat = Seat::new(camera.clone(), peers.clone());
+        for route in routes {
+            let (tell, events) = mpsc::channel(LINK_EVENTS);
+            let link = Link::new(route.link(&config.robot.id, camera), tell);
+            let session = Session::new(&route.session(config), seed()?);
+            seat.lines
+                .push(Line::new(route.shown.clone(), session, link, events));
+        }
+        seats.push(seat);
+    }
+    let keep_warm: Vec<_> = config
+        .cameras
+        .iter()
+        .map(|camera| camera.keep_warm)
+        .collect();
+    let settings = SupervisorSettings {
+        watchdog: systemd::watchdog_interval(),
+        seed: seed()?,
+    };
+    let supervisor = Supervisor::new(settings, &keep_warm, started);
+    let (asked, questions) = mpsc::channel(QUESTIONS);
+    Ok((
+        Robot::new(
+            config.robot.id.to_string(),
+            seats,
+            supervisor,
+            questions,
+            started,
+        ),
+        asked,
+    ))
+}
+
+/// The configured STUN and TURN servers, with their secrets read.
+fn ice_servers(config: &Config) -> Result<Vec<IceServer>, AppError> {
+    let read = |server: &config::IceServerConfig| {
+        let credential = match server.login.as_ref().map(|login| &login.credential) {
+            None => None,
+            Some(Credential::Inline(secret)) => Some(secret.clone()),
+            Some(Credential::File(path)) => {
+                let text =
+                    std::fs::read_to_string(path).map_err(|source| AppError::IceCredential {
+                        server: server.urls.join(", "),
+                        path: path.clone(),
+                        source,
+                    })?;
+                Some(SecretString::from(text.trim_end()))
+            }
+        };
+        let username = server.login.as_ref().map(|login| login.username.clone());
+        Ok(IceServer {
+            urls: server.urls.clone(),
+            username,
+            credential,
+        })
+    };
+    config.webrtc.ice_servers.iter().map(read).collect()
+}
+
+async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), AppError> {
+    let told = |source| AppError::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(told)?;
+    let bound = listener.local_addr().map_err(told)?;
+    Ok((listener, bound))
+}
+
+/// Turns true at SIGTERM or SIGINT; a second signal ends the process at once.
+fn end_signal() -> Result<watch::Receiver<bool>, AppError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(AppError::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(AppError::Signals)?;
+    let (end, receiver) = watch::channel(false);
+    tokio::spawn(async move {
+        let signal = either(&mut terminate, &mut interrupt).await;
+        info!(signal, "asked to end");
+        end.send_replace(true);
+        let signal = either(&mut terminate, &mut interrupt).await;
+        error!(signal, "asked twice, ending without good-bye");
+        std::process::exit(1);
+    });
+    Ok(receiver)
+}
+
+async fn either(terminate: &mut Signal, interrupt: &mut Signal) -> &'static str {
+    tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    }
+}
+
+/// Waits until it is true, or nobody can say so any more.
+async fn ended(end: &mut watch::Receiver<bool>) {
+    let _ = end.wait_for(|end| *end).await;
+}
+
+fn seed() -> Result<u64, AppError> {
+    OsRng.try_next_u64().map_err(AppError::Random)
+}
+
+#[allow(clippy::disallowed_methods)] // the one reading at the start
+fn now() -> Instant {
+    Instant::now()
+}
+
+/// A relay's messages that wait for the loop; when full, the link reads no more and the relay waits.
+const LINK_EVENTS: usize = 64;
+
+/// Questions that wait for the loop; more than a dozen scrapers a turn must wait in their own connections.
+const QUESTIONS: usize = 16;
+
+/// Connections of the page get their good-bye within this.
+const LAST_ANSWERS: std::time::Duration = std::time::Duration::from_millis(150);

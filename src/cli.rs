@@ -211,6 +211,7 @@ impl From<DemoArgs> for DemoOptions {
                 ..CameraConfig::default()
             },
             listen: args.listen,
+            announce,
         }
     }
 }
@@ -222,11 +223,9 @@ impl From<RelayArgs> for RelayOptions {
             tls: args
                 .tls_cert
                 .zip(args.tls_key)
-                .map(|(cert_file, key_file)| TlsFiles {
-                    cert_file,
-                    key_file,
-                }),
+                .map(|(certificate, key)| TlsFiles { certificate, key }),
             key_file: args.key_file,
+            announce,
         }
     }
 }
@@ -297,6 +296,11 @@ fn answer(text: &str) -> Result<(), Failure> {
         }
         Ok(()) | Err(_) => Ok(()),
     }
+}
+
+/// What a command says of itself while it runs. A terminal that went away is no reason to end.
+fn announce(line: &str) {
+    let _ = answer(&format!("{line}\n"));
 }
 
 /// What people should know, on stderr. When nobody listens there, nobody can be told.

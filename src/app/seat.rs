@@ -1,0 +1,349 @@
+//! One camera: its pipeline, its relay sessions, and who sits before it.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use tokio::sync::{broadcast, mpsc};
+use tracing::{debug, info, warn};
+
+use super::line::{Line, Seated, Viewer};
+use crate::config::CameraConfig;
+use crate::media::Feedback;
+use crate::media::h264::ProfileLevelId;
+use crate::metrics::CameraMetrics;
+use crate::pipeline::{self, Outlets, Pipeline};
+use crate::relay::client::LinkEvent;
+use crate::relay::session::{Action, Input, LinkState};
+use crate::viewer::webrtc::{Peer, PeerEvent, PeerSettings, PeerStatistics};
+use crate::viewer::{IceServer, ViewerId};
+
+/// A camera and everyone who wants to see it.
+pub(super) struct Seat {
+    pub(super) config: CameraConfig,
+    pub(super) metrics: Arc<CameraMetrics>,
+    /// What the encoder's last SPS said; kept while the pipeline sleeps, so that the next viewer's offer need not wait for it.
+    pub(super) profile: Option<ProfileLevelId>,
+    pub(super) lines: Vec<Line>,
+    peers: PeerSettings,
+    pipeline: Option<Pipeline>,
+    outlets: Outlets,
+    reports: mpsc::UnboundedReceiver<pipeline::Report>,
+    /// Peers that say good-bye to their browsers; each goes when its channel ends.
+    leaving: Vec<mpsc::Receiver<(ViewerId, PeerEvent)>>,
+}
+
+/// Something that happened at a seat.
+pub(super) enum Event {
+    Pipeline(pipeline::Report),
+    Link {
+        line: usize,
+        event: LinkEvent,
+    },
+    Peer {
+        line: usize,
+        viewer: ViewerId,
+        event: PeerEvent,
+    },
+    /// A peer that was closed has finished.
+    PeerClosed,
+}
+
+/// What the supervisor must hear of it.
+pub(super) enum News {
+    Moved,
+    Ended(Result<(), pipeline::PipelineError>),
+}
+
+impl Seat {
+    pub(super) fn new(config: CameraConfig, peers: PeerSettings) -> Self {
+        let (units, _) = broadcast::channel(UNITS_BEHIND);
+        let (report, reports) = mpsc::unbounded_channel();
+        let metrics = Arc::new(CameraMetrics::default());
+        let outlets = Outlets {
+            units,
+            reports: report,
+            metrics: Arc::clone(&metrics),
+        };
+        Self {
+            config,
+            metrics,
+            profile: None,
+            lines: Vec::new(),
+            peers,
+            pipeline: None,
+            outlets,
+            reports,
+            leaving: Vec::new(),
+        }
+    }
+
+    pub(super) fn start_sessions(&mut self, now: Instant) {
+        for line in &mut self.lines {
+            line.session.handle(Input::Start, now);
+        }
+    }
+
+    pub(super) fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        if let Poll::Ready(Some(report)) = self.reports.poll_recv(cx) {
+            return Poll::Ready(Event::Pipeline(report));
+        }
+        for (line, at) in self.lines.iter_mut().enumerate() {
+            if let Poll::Ready(Some(event)) = at.events.poll_recv(cx) {
+                return Poll::Ready(Event::Link { line, event });
+            }
+            for (viewer, seated) in &mut at.viewers {
+                if let Viewer::Seated(seated) = seated
+                    && let Poll::Ready(Some((_, event))) = seated.events.poll_recv(cx)
+                {
+                    return Poll::Ready(Event::Peer {
+                        line,
+                        viewer: viewer.clone(),
+                        event,
+                    });
+                }
+            }
+        }
+        let before = self.leaving.len();
+        self.leaving.retain_mut(|events| {
+            loop {
+                match events.poll_recv(cx) {
+                    Poll::Ready(Some(_)) => {}
+                    Poll::Ready(None) => return false,
+                    Poll::Pending => return true,
+                }
+            }
+        });
+        if self.leaving.len() < before {
+            Poll::Ready(Event::PeerClosed)
+        } else {
+            Poll::Pending
+        }
+    }
+
+    pub(super) fn handle(&mut self, event: Event, now: Instant) -> Option<News> {
+        match event {
+            Event::Pipeline(pipeline::Report::Moved) => return Some(News::Moved),
+            Event::Pipeline(pipeline::Report::Profile(profile)) => self.profile_known(profile),
+            Event::Pipeline(pipeline::Report::Ended(result)) => {
+                self.pipeline = None;
+                if let Err(error) = &result {
+                    self.turn_away_expected(&error.to_string(), now);
+                }
+                return Some(News::Ended(result));
+            }
+            Event::Link { line, event } => self.lines[line].hear(event, now),
+            Event::Peer {
+                line,
+                viewer,
+                event,
+            } => self.peer_told(line, viewer, event, now),
+            Event::PeerClosed => {}
+        }
+        None
+    }
+
+    /// Does what the sessions decided. True when anything was done.
+    pub(super) fn act(&mut self, now: Instant) -> bool {
+        let mut acted = false;
+        for index in 0..self.lines.len() {
+            while let Some(action) = self.lines[index].session.poll_action() {
+                self.perform(index, action, now);
+                acted = true;
+            }
+        }
+        acted
+    }
+
+    fn perform(&mut self, line: usize, action: Action, now: Instant) {
+        let at = &mut self.lines[line];
+        match action {
+            Action::Dial => {
+                self.metrics.dials.add(1);
+                at.link.dial();
+            }
+            Action::Ping => at.link.ping(),
+            Action::Send(message) => at.link.send(&message),
+            Action::HangUp { reason } => {
+                debug!(reason, "hanging up on the relay");
+                at.link.hang_up(reason);
+            }
+            Action::OpenViewer {
+                viewer,
+                ice_servers,
+            } => {
+                info!(%viewer, "viewer comes");
+                self.metrics.viewers_opened.add(1);
+                let newcomer = match self.profile {
+                    Some(profile) => self.seat(&viewer, ice_servers, profile),
+                    None => Viewer::Expected { ice_servers },
+                };
+                self.lines[line].viewers.insert(viewer, newcomer);
+            }
+            Action::Answer { viewer, sdp } => {
+                if let Some(seated) = at.seated(&viewer) {
+                    seated.peer.answer(sdp);
+                }
+            }
+            Action::Candidate { viewer, candidate } => {
+                if let Some(seated) = at.seated(&viewer) {
+                    seated.peer.candidate(candidate);
+                }
+            }
+            Action::CloseViewer { viewer, reason } => {
+                info!(%viewer, %reason, "viewer goes");
+                if let Some(Viewer::Seated(seated)) = at.viewers.remove(&viewer) {
+                    seated.peer.close();
+                    self.leaving.push(seated.events);
+                }
+            }
+            Action::Report(status) => match status.state {
+                LinkState::Connected { .. } => info!(relay = %at.url, "{}", status.describe(now)),
+                LinkState::Idle
+                | LinkState::Dialing
+                | LinkState::Waiting { .. }
+                | LinkState::HangingUp
+                | LinkState::Closed => warn!(relay = %at.url, "{}", status.describe(now)),
+            },
+        }
+    }
+
+    pub(super) fn start_pipeline(&mut self) {
+        let open = super::devices::opener(&self.config);
+        match Pipeline::start(self.config.name(), self.outlets.clone(), open) {
+            Ok(pipeline) => self.pipeline = Some(pipeline),
+            Err(error) => {
+                let _ = self
+                    .outlets
+                    .reports
+                    .send(pipeline::Report::Ended(Err(error.into())));
+            }
+        }
+    }
+
+    pub(super) fn stop_pipeline(&self) {
+        match &self.pipeline {
+            Some(pipeline) => pipeline.stop(),
+            None => debug!("pipeline has ended already"),
+        }
+    }
+
+    pub(super) fn shut_down(&mut self, now: Instant) {
+        for line in &mut self.lines {
+            line.session.handle(Input::ShutDown, now);
+        }
+    }
+
+    /// Nothing is left that would want to say good-bye.
+    pub(super) fn is_closed(&self) -> bool {
+        self.pipeline.is_none() && self.leaving.is_empty() && self.lines.iter().all(Line::is_closed)
+    }
+
+    pub(super) fn is_running(&self) -> bool {
+        self.pipeline.is_some()
+    }
+
+    pub(super) fn viewers(&self) -> usize {
+        self.lines.iter().map(|line| line.viewers.len()).sum()
+    }
+
+    fn profile_known(&mut self, profile: ProfileLevelId) {
+        if self.profile.is_some_and(|known| known != profile) {
+            warn!(%profile, known = ?self.profile, "the encoder changed its profile under running viewers");
+        }
+        self.profile = Some(profile);
+        for line in 0..self.lines.len() {
+            for (viewer, ice_servers) in self.lines[line].expected() {
+                let seated = self.seat(&viewer, ice_servers, profile);
+                self.lines[line].viewers.insert(viewer, seated);
+            }
+        }
+    }
+
+    fn seat(
+        &self,
+        viewer: &ViewerId,
+        ice_servers: Vec<IceServer>,
+        profile: ProfileLevelId,
+    ) -> Viewer {
+        let mut settings = self.peers.clone();
+        settings.ice_servers.extend(ice_servers);
+        let (tell, events) = mpsc::channel(PEER_EVENTS);
+        let units = self.outlets.units.subscribe();
+        let peer = Peer::open(viewer.clone(), settings, profile, units, tell);
+        Viewer::Seated(Box::new(Seated {
+            connected: false,
+            statistics: PeerStatistics::default(),
+            peer,
+            events,
+        }))
+    }
+
+    /// Tells viewers whose offer waits for a picture that there will be none now.
+    fn turn_away_expected(&mut self, why: &str, now: Instant) {
+        for line in &mut self.lines {
+            for (viewer, _) in line.expected() {
+                line.viewers.remove(&viewer);
+                line.session.handle(
+                    Input::ViewerEnded {
+                        viewer,
+                        reason: why.to_owned(),
+                    },
+                    now,
+                );
+            }
+        }
+    }
+
+    fn peer_told(&mut self, line: usize, viewer: ViewerId, event: PeerEvent, now: Instant) {
+        let at = &mut self.lines[line];
+        match event {
+            PeerEvent::Offer { sdp } => at.session.handle(Input::ViewerOffer { viewer, sdp }, now),
+            PeerEvent::Candidate(candidate) => {
+                at.session
+                    .handle(Input::ViewerCandidate { viewer, candidate }, now);
+            }
+            PeerEvent::Connected => {
+                if let Some(seated) = at.seated(&viewer) {
+                    seated.connected = true;
+                }
+            }
+            PeerEvent::Feedback(Feedback::KeyFrame) => {
+                self.metrics.key_frame_requests.add(1);
+                if let Some(pipeline) = &self.pipeline {
+                    pipeline.request_key_frame();
+                }
+            }
+            // What a link can take is not acted upon: the bitrate is the configured one.
+            PeerEvent::Feedback(Feedback::Estimate(_)) => {}
+            PeerEvent::FirstPacket { after } => info!(%viewer, ?after, "viewer gets the picture"),
+            PeerEvent::Statistics(statistics) => {
+                if let Some(seated) = at.seated(&viewer) {
+                    let before = seated.statistics.skipped_units;
+                    self.metrics
+                        .units_skipped
+                        .add(statistics.skipped_units.saturating_sub(before));
+                    seated.statistics = statistics;
+                }
+            }
+            PeerEvent::Ended(end) => {
+                info!(%viewer, %end, "viewer is gone");
+                at.viewers.remove(&viewer);
+                at.session.handle(
+                    Input::ViewerEnded {
+                        viewer,
+                        reason: end.to_string(),
+                    },
+                    now,
+                );
+            }
+        }
+    }
+}
+
+/// A second at 30 fps. Who is further behind sees an older picture than the robot's next second: skipping to a key frame is
+/// kinder.
+const UNITS_BEHIND: usize = 32;
+
+/// A peer's words: an offer, some candidates, a report a second. A full queue makes the peer wait, and nothing is lost.
+const PEER_EVENTS: usize = 64;

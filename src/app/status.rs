@@ -1,0 +1,125 @@
+//! The present in words and numbers, for `/status` and `/metrics`.
+
+use std::time::{Duration, Instant};
+
+use super::line::{Line, Viewer};
+use super::robot::Robot;
+use super::seat::Seat;
+use crate::http::{CameraStatus, RelayStatus, Status, ViewerStatus};
+use crate::metrics::{CameraGauges, exposition};
+use crate::relay::session::{LinkState, LinkStatus};
+use crate::supervisor::CameraState;
+use crate::viewer::webrtc::PeerStatistics;
+
+pub(super) fn status(robot: &Robot, now: Instant) -> Status {
+    let cameras: Vec<_> = (robot.seats.iter().enumerate())
+        .map(|(index, seat)| camera(seat, robot.supervisor.state(index), now))
+        .collect();
+    Status {
+        version: env!("CARGO_PKG_VERSION").into(),
+        robot: robot.id.clone(),
+        uptime_s: seconds(robot.started, now),
+        healthy: robot.supervisor.is_healthy(now),
+        ready: cameras.iter().all(|camera| {
+            camera.state != "waiting"
+                && camera.relays.iter().all(|relay| relay.state == "connected")
+        }),
+        cameras,
+    }
+}
+
+pub(super) fn metrics(robot: &Robot) -> String {
+    let cameras: Vec<_> = robot
+        .seats
+        .iter()
+        .map(|seat| {
+            let gauges = CameraGauges {
+                running: seat.is_running(),
+                viewers: seat.viewers(),
+                relay_connected: seat
+                    .lines
+                    .iter()
+                    .all(|line| is_connected(&line.session.status())),
+            };
+            (seat.config.name(), &*seat.metrics, gauges)
+        })
+        .collect();
+    exposition(&cameras)
+}
+
+fn camera(seat: &Seat, state: &CameraState, now: Instant) -> CameraStatus {
+    let (why, next_try_in_s) = match state {
+        CameraState::Waiting { until, why } => (Some(why.clone()), Some(seconds(now, *until))),
+        CameraState::Asleep
+        | CameraState::Starting { .. }
+        | CameraState::Running { .. }
+        | CameraState::Stopping { .. } => (None, None),
+    };
+    CameraStatus {
+        id: seat.config.name().into(),
+        source: seat.config.source.to_string(),
+        state: state.word().into(),
+        why,
+        next_try_in_s,
+        profile_level_id: seat.profile.map(|profile| profile.to_string()),
+        relays: seat.lines.iter().map(|line| relay(line, now)).collect(),
+        viewers: seat.lines.iter().flat_map(viewers).collect(),
+    }
+}
+
+fn relay(line: &Line, now: Instant) -> RelayStatus {
+    let LinkStatus { state, trouble } = line.session.status();
+    let (word, since, next_try) = match state {
+        LinkState::Idle => ("idle", None, None),
+        LinkState::Dialing => ("dialing", None, None),
+        LinkState::Connected { since } => ("connected", Some(since), None),
+        LinkState::HangingUp => ("hanging up", None, None),
+        LinkState::Waiting { until } => ("waiting", None, Some(until)),
+        LinkState::Closed => ("closed", None, None),
+    };
+    // A link that stands tells its own age; one that does not tells the age of what keeps it down.
+    let trouble = trouble.filter(|_| !matches!(state, LinkState::Connected { .. }));
+    let since = since.or(trouble.as_ref().map(|trouble| trouble.since));
+    RelayStatus {
+        url: line.url.clone(),
+        state: word.into(),
+        since_s: since.map(|since| seconds(since, now)),
+        next_try_in_s: next_try.map(|until| seconds(now, until)),
+        failure: trouble.as_ref().map(|trouble| trouble.class.to_string()),
+        why: trouble.map(|trouble| trouble.message),
+    }
+}
+
+fn viewers(line: &Line) -> impl Iterator<Item = ViewerStatus> {
+    line.viewers.iter().map(|(id, viewer)| {
+        let (connected, statistics) = match viewer {
+            Viewer::Expected { .. } => (false, PeerStatistics::default()),
+            Viewer::Seated(seated) => (seated.connected, seated.statistics),
+        };
+        ViewerStatus {
+            id: id.to_string(),
+            connected,
+            packets: statistics.packets,
+            bytes: statistics.bytes,
+            nacked_packets: statistics.nacked_packets,
+            picture_losses: statistics.picture_losses,
+            lost_packets: statistics.lost_packets,
+            loss_percent: f64::from(statistics.fraction_lost) * 100.0,
+            jitter_ms: milliseconds(statistics.jitter),
+            round_trip_ms: statistics.round_trip.map(milliseconds),
+            skipped_units: statistics.skipped_units,
+        }
+    })
+}
+
+fn is_connected(status: &LinkStatus) -> bool {
+    matches!(status.state, LinkState::Connected { .. })
+}
+
+fn milliseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}
+
+fn seconds(from: Instant, to: Instant) -> f64 {
+    to.saturating_duration_since(from).as_secs_f64()
+}
