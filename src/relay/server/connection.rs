@@ -311,6 +311,9 @@ mod tests {
 
     use super::*;
 
+    /// Far more than a given-up connection needs, its parting included.
+    const PATIENCE: Duration = Duration::from_secs(10);
+
     /// A connection whose other end is a pipe.
     struct Scene {
         dashboard: WebSocketStream<DuplexStream>,
@@ -347,7 +350,8 @@ mod tests {
     #[tokio::test]
     async fn connection_that_does_not_answer_pings_is_given_up() {
         let scene = connected().await;
-        assert_eq!(scene.ended.await.unwrap(), End::Silent);
+        let ended = timeout(PATIENCE, scene.ended).await;
+        assert_eq!(ended.expect("it ends by itself").unwrap(), End::Silent);
     }
 
     #[tokio::test]
