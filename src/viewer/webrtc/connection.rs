@@ -289,6 +289,7 @@ fn setting_engine(settings: &PeerSettings) -> SettingEngine {
         .with_prflx_acceptance_min_wait(at_once)
         .with_srflx_acceptance_min_wait(at_once)
         .with_relay_acceptance_min_wait(RELAY_PATIENCE)
+        .with_ice_connection_attempts(Some(CHECK_INTERVAL), Some(CHECKS))
         .build()
 }
 
@@ -361,6 +362,13 @@ const SENT_PACKETS: u16 = 512;
 
 /// Beyond all positions that the crate names: units enter here, before everything that must see their packets.
 const NEXT_TO_THE_APPLICATION: usize = 50_000;
+
+/// Each step of a join (check, nominate) waits for the next round of checks, 200 ms by default; RFC 8445, section 14.2 paces at
+/// 50 ms. A round is one packet of 100 bytes a pair of addresses.
+const CHECK_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Two seconds of checks a pair: both sides must have each other's candidates by then to open a firewall's hole.
+const CHECKS: u16 = 40;
 
 /// A relay costs a detour for as long as the viewer watches; direct ways get this long to show up.
 const RELAY_PATIENCE: Option<Duration> = Some(Duration::from_millis(500));
