@@ -1,6 +1,7 @@
 //! What every H.264 encoder owes the pipeline, and the pipeline owes every encoder.
 
 pub mod convert;
+mod outbox;
 pub mod pass_through;
 #[cfg(feature = "software-encoder")]
 pub mod software;

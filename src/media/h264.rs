@@ -4,6 +4,7 @@
 
 mod annex_b;
 mod conditioner;
+mod parameter_sets;
 mod sps;
 
 pub use annex_b::nal_units;
@@ -52,6 +53,20 @@ pub fn is_key_frame(annex_b: &[u8]) -> bool {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProfileLevelId(pub [u8; 3]);
 
+impl ProfileLevelId {
+    /// From the first SPS of an access unit. Key frames have one.
+    pub fn of(annex_b: &[u8]) -> Option<Self> {
+        nal_units(annex_b)
+            .find(|nal| NalType::of(nal[0]) == NalType::Sps)
+            .and_then(Self::of_sps)
+    }
+
+    /// The bytes behind the header of an SPS. 7.3.2.1.1.
+    fn of_sps(nal: &[u8]) -> Option<Self> {
+        nal.get(1..4)?.try_into().ok().map(Self)
+    }
+}
+
 impl fmt::Display for ProfileLevelId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [profile, constraints, level] = self.0;
@@ -80,6 +95,9 @@ pub enum H264Error {
     NoParameterSets { missing: &'static str },
 }
 
+/// Four bytes, as parameter sets and the first NAL unit of an access unit must have. B.1.2.
+const START_CODE: [u8; 4] = [0, 0, 0, 1];
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -87,6 +105,15 @@ mod tests {
     #[test]
     fn profile_level_id_reads_as_in_sdp() {
         assert_eq!(ProfileLevelId([0x42, 0xe0, 0x0b]).to_string(), "42e00b");
+    }
+
+    #[test]
+    fn profile_level_id_is_found_in_a_key_frame_and_not_in_others() {
+        let key_frame = [0, 0, 1, 0x67, 0x42, 0xc0, 0x1e, 0x8c, 0, 0, 1, 0x65, 0x88];
+        let id = ProfileLevelId([0x42, 0xc0, 0x1e]);
+        assert_eq!(ProfileLevelId::of(&key_frame), Some(id));
+        assert_eq!(ProfileLevelId::of(&[0, 0, 1, 0x41, 0x9a]), None);
+        assert_eq!(ProfileLevelId::of(&[0, 0, 1, 0x67, 0x42]), None);
     }
 
     #[test]

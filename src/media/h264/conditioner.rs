@@ -1,15 +1,13 @@
 //! Makes every key frame a place to start: parameter sets in front, and nothing in it that RTP must not carry.
 
-use std::collections::BTreeMap;
-use std::mem::size_of_val;
 use std::ops::Range;
 
 use bytes::{BufMut, BytesMut};
 use h264_reader::rbsp::{BitRead, BitReader, ByteReader};
 
 use super::annex_b::nal_ranges;
-use super::sps::without_reordering;
-use super::{H264Error, NalType, ProfileLevelId};
+use super::parameter_sets::{Kept, ParameterSets};
+use super::{H264Error, NalType, ProfileLevelId, START_CODE};
 
 /// Stands behind every encoder and looks at each access unit once.
 ///
@@ -17,16 +15,14 @@ use super::{H264Error, NalType, ProfileLevelId};
 /// they also go in front of the next picture, whatever it is.
 #[derive(Debug, Default)]
 pub struct Conditioner {
-    sequence_sets: BTreeMap<u32, SequenceSet>,
-    /// By their id; the SPS that they belong to is in their second field.
-    picture_sets: BTreeMap<u32, Vec<u8>>,
+    sets: ParameterSets,
     /// A parameter set is new since the last picture.
     changed: bool,
     profile_level_id: Option<ProfileLevelId>,
     /// The NAL units of the current access unit that go out. Kept here so that its memory is used again.
     sent: Vec<Range<usize>>,
     surprise: Option<Surprise>,
-    saw_reordering: bool,
+    told_b_pictures: bool,
 }
 
 /// What became of an access unit.
@@ -47,13 +43,6 @@ pub enum Surprise {
     /// WebRTC has no way to show pictures in another order than they are sent in.
     #[error("source has b pictures: they may be shown in the wrong order")]
     BPictures,
-}
-
-#[derive(Debug)]
-struct SequenceSet {
-    /// As the source sent it: encoders repeat it with each key frame, and it is rewritten only once.
-    source: Vec<u8>,
-    rewritten: Vec<u8>,
 }
 
 impl Conditioner {
@@ -111,29 +100,20 @@ impl Conditioner {
             return Ok(conditioned);
         }
         if conditioned.key_frame {
-            self.require_parameter_sets()?;
+            self.sets.require_both()?;
         }
 
         let repeats_sets = conditioned.key_frame || self.changed;
         self.changed = false;
-        let sets = if repeats_sets { self.sets_bytes() } else { 0 };
-        let units: usize = self
-            .sent
-            .iter()
-            .map(|range| START_CODE.len() + range.len())
-            .sum();
-        out.reserve(sets + units);
+        let sets = if repeats_sets { self.sets.bytes() } else { 0 };
+        let units = self.sent.iter().map(|unit| START_CODE.len() + unit.len());
+        out.reserve(sets + units.sum::<usize>());
         if repeats_sets {
-            // All of them: a later picture of the sequence may use any.
-            for set in self.sequence_sets.values() {
-                append(out, &set.rewritten);
-            }
-            for set in self.picture_sets.values() {
-                append(out, set);
-            }
+            self.sets.append_to(out);
         }
-        for range in &self.sent {
-            append(out, &annex_b[range.clone()]);
+        for unit in &self.sent {
+            out.put_slice(&START_CODE);
+            out.put_slice(&annex_b[unit.clone()]);
         }
         Ok(conditioned)
     }
@@ -149,56 +129,18 @@ impl Conditioner {
     }
 
     fn keep_sps(&mut self, nal: &[u8]) -> Result<(), H264Error> {
-        let refuse = |found: &str| H264Error::ParameterSet {
-            kind: "sps",
-            bytes: nal.len(),
-            found: found.into(),
-        };
-        let id = sps_id(nal).ok_or_else(|| refuse("found no id from 0 to 31"))?;
-        if self
-            .sequence_sets
-            .get(&id)
-            .is_some_and(|set| set.source == nal)
-        {
-            return Ok(());
+        match self.sets.keep_sps(nal)? {
+            Kept::Known => return Ok(()),
+            Kept::New => {}
+            Kept::NewAsItIs { found } => self.surprise = Some(Surprise::UnreadableSps { found }),
         }
-        let kept = self.sequence_sets.get(&id);
-        let kept = kept.map_or(0, |set| set.rewritten.len());
-        if self.sets_bytes() - kept + nal.len() > MOST_SETS_BYTES {
-            return Err(refuse("found too many parameter sets before it"));
-        }
-        let rewritten = without_reordering(nal).unwrap_or_else(|found| {
-            self.surprise = Some(Surprise::UnreadableSps { found });
-            nal.to_vec()
-        });
-        self.profile_level_id = self.profile_level_id.or(profile_level_id_of(nal));
-        self.sequence_sets.insert(
-            id,
-            SequenceSet {
-                source: nal.to_vec(),
-                rewritten,
-            },
-        );
+        self.profile_level_id = self.profile_level_id.or(ProfileLevelId::of_sps(nal));
         self.changed = true;
         Ok(())
     }
 
     fn keep_pps(&mut self, nal: &[u8]) -> Result<(), H264Error> {
-        let refuse = |found: &str| H264Error::ParameterSet {
-            kind: "pps",
-            bytes: nal.len(),
-            found: found.into(),
-        };
-        let (id, _) = pps_ids(nal).ok_or_else(|| refuse("found no id from 0 to 255"))?;
-        if self.picture_sets.get(&id).is_some_and(|set| set == nal) {
-            return Ok(());
-        }
-        let kept = self.picture_sets.get(&id).map_or(0, Vec::len);
-        if self.sets_bytes() - kept + nal.len() > MOST_SETS_BYTES {
-            return Err(refuse("found too many parameter sets before it"));
-        }
-        self.picture_sets.insert(id, nal.to_vec());
-        self.changed = true;
+        self.changed |= self.sets.keep_pps(nal)? == Kept::New;
         Ok(())
     }
 
@@ -206,44 +148,14 @@ impl Conditioner {
         let Some(header) = SliceHeader::read(nal) else {
             return;
         };
-        if header.is_b && !self.saw_reordering {
-            self.saw_reordering = true;
+        if header.is_b && !self.told_b_pictures {
+            self.told_b_pictures = true;
             self.surprise = Some(Surprise::BPictures);
         }
         if slice == NalType::IdrSlice {
-            let active = self
-                .picture_sets
-                .get(&header.pps_id)
-                .and_then(|pps| pps_ids(pps))
-                .and_then(|(_, sps_id)| self.sequence_sets.get(&sps_id))
-                .and_then(|set| profile_level_id_of(&set.source));
+            let active = self.sets.profile_level_id(header.pps_id);
             self.profile_level_id = active.or(self.profile_level_id);
         }
-    }
-
-    fn require_parameter_sets(&self) -> Result<(), H264Error> {
-        let missing = match (self.sequence_sets.is_empty(), self.picture_sets.is_empty()) {
-            (false, false) => return Ok(()),
-            (true, true) => "sps and pps",
-            (true, false) => "sps",
-            (false, true) => "pps",
-        };
-        Err(H264Error::NoParameterSets { missing })
-    }
-
-    /// How much the parameter sets take in the stream.
-    fn sets_bytes(&self) -> usize {
-        let sequence: usize = self
-            .sequence_sets
-            .values()
-            .map(|set| size_of_val(&START_CODE) + set.rewritten.len())
-            .sum();
-        let picture: usize = self
-            .picture_sets
-            .values()
-            .map(|set| size_of_val(&START_CODE) + set.len())
-            .sum();
-        sequence + picture
     }
 }
 
@@ -267,44 +179,6 @@ impl SliceHeader {
     }
 }
 
-fn sps_id(nal: &[u8]) -> Option<u32> {
-    let mut bits = BitReader::new(ByteReader::skipping_h264_header(nal));
-    bits.skip(24, "profile_idc to level_idc").ok()?;
-    bits.read_ue("seq_parameter_set_id")
-        .ok()
-        .filter(|&id| id <= LARGEST_SPS_ID)
-}
-
-/// Its own id, and that of its SPS.
-fn pps_ids(nal: &[u8]) -> Option<(u32, u32)> {
-    let mut bits = BitReader::new(ByteReader::skipping_h264_header(nal));
-    let id = bits.read_ue("pic_parameter_set_id").ok()?;
-    let sps_id = bits.read_ue("seq_parameter_set_id").ok()?;
-    (id <= LARGEST_PPS_ID && sps_id <= LARGEST_SPS_ID).then_some((id, sps_id))
-}
-
-fn profile_level_id_of(sps: &[u8]) -> Option<ProfileLevelId> {
-    sps.get(1..4)?.try_into().ok().map(ProfileLevelId)
-}
-
-fn append(out: &mut BytesMut, nal: &[u8]) {
-    out.put_slice(&START_CODE);
-    out.put_slice(nal);
-}
-
-/// Four bytes, as parameter sets and the first NAL unit of an access unit must have. B.1.2.
-const START_CODE: [u8; 4] = [0, 0, 0, 1];
-
-/// 7.4.2.1.1.
-const LARGEST_SPS_ID: u32 = 31;
-
-/// 7.4.2.2.
-const LARGEST_PPS_ID: u32 = 255;
-
-/// Encoders send one SPS and one to four PPS, together under 200 bytes. Each key frame carries all of it, so a broken source
-/// that makes up new ids must not make every key frame large.
-const MOST_SETS_BYTES: usize = 8 * 1024;
-
 /// One slice for each row of macroblocks of the tallest picture (8192 lines) is the most that encoders make.
 const MOST_NAL_UNITS: usize = 512;
 
@@ -314,6 +188,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::annex_b::nal_units;
+    use super::super::parameter_sets::MOST_BYTES;
     use super::*;
 
     // x264, main profile, level 3.0, 640x360.
@@ -491,7 +366,7 @@ mod tests {
                 let mut out = BytesMut::new();
                 let result = conditioner.condition(&unit, &mut out);
                 prop_assert!(result.is_ok_and(|it| it.has_picture) || out.is_empty());
-                prop_assert!(conditioner.sets_bytes() <= MOST_SETS_BYTES + 64);
+                prop_assert!(conditioner.sets.bytes() <= MOST_BYTES + 64);
             }
         }
 

@@ -125,8 +125,16 @@ mod tests {
     }
 
     #[test]
+    fn openh264_promises_what_it_does() {
+        // openh264 2.x, constrained baseline, 640x360, BT.601: restricted by the encoder itself.
+        let sps = bytes("6742c01e8c680a02ff966a02020c0f08846a");
+        assert_eq!(without_reordering(&sps).unwrap(), sps);
+    }
+
+    #[test]
     fn high_profile_with_scaling_lists_hrd_and_cropping_is_kept() {
-        // x264: high with the JVT matrices and NAL HRD; high, 1920x1080, colour description; high 4:4:4, interlaced.
+        // x264: high with the JVT matrices and NAL HRD; 1920x1080 cut from 1088 lines, with aspect ratio and colour; high
+        // 4:4:4 with matrices, interlaced, 100x70.
         for hex in [
             "6764001eacb201405ff2e02200000300020000030078c4c001e848003d09498600f162e480",
             "6742c028da01e0089f97ff000300046a02020280000003008000001e078c1950",
