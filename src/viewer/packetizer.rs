@@ -20,7 +20,7 @@ pub struct PackedUnit {
 /// Packs `unit` into payloads of at most `mtu` bytes; less than [`SMALLEST_MTU`] counts as that.
 ///
 /// NAL units that fit are sent as they are, and share the unit's memory. Neighbours that fit into one packet together share
-/// one (STAP-A), which is where SPS and PPS go. Larger ones are cut into fragments of the same size (FU-A): a short last
+/// one (STAP-A), which is where SPS and PPS go. Larger ones are cut into fragments of the same size, the last a little smaller (FU-A): a short last
 /// packet would cost as much to lose as a full one.
 pub fn pack(unit: &AccessUnit, mtu: usize) -> PackedUnit {
     let mtu = mtu.max(SMALLEST_MTU);
@@ -127,7 +127,8 @@ fn write_aggregate(nals: &[&[u8]], out: &mut BytesMut) {
 /// Writes fragment `index` of `count`. RFC 6184, section 5.8.
 fn write_fragment(nal: &[u8], index: usize, count: usize, out: &mut BytesMut) {
     let (header, payload) = (nal[0], &nal[1..]);
-    let cut = |index| payload.len() * index / count;
+    let size = payload.len().div_ceil(count);
+    let cut = |index| payload.len().min(size * index);
     let start = if index == 0 { FU_START } else { 0 };
     let end = if index + 1 == count { FU_END } else { 0 };
     out.put_u8(header & (FORBIDDEN | IMPORTANCE) | FU_A);

@@ -57,29 +57,32 @@ impl Connection {
         happenings: mpsc::Sender<Happening>,
     ) -> Result<Self> {
         let codec = h264(profile);
-        let peer = PeerConnectionBuilder::new()
-            .with_configuration(
-                RTCConfigurationBuilder::new()
-                    .with_ice_servers(settings.ice_servers.iter().map(ice_server).collect())
-                    .with_certificates(vec![certificate()?])
-                    .build(),
-            )
-            .with_media_engine(media_engine(&codec)?)
-            .with_interceptor_registry(
-                Registry::new()
-                    .with(
-                        Slot::NackResponder,
-                        NackResponderBuilder::new().with_size(SENT_PACKETS).build(),
-                    )
-                    .with(Slot::from(NEXT_TO_THE_APPLICATION), stream),
-            )
-            .with_setting_engine(setting_engine(settings))
-            .with_handler(Arc::new(Handler { happenings }))
-            .with_runtime(runtime)
-            .with_dedicated_reactor_pool_size(1)
-            .with_udp_addrs(udp_addresses(settings))
-            .build()
-            .await?;
+        // Boxed: these 20 KB are needed for a moment, and a viewer's task would keep room for them.
+        let peer = Box::pin(
+            PeerConnectionBuilder::new()
+                .with_configuration(
+                    RTCConfigurationBuilder::new()
+                        .with_ice_servers(settings.ice_servers.iter().map(ice_server).collect())
+                        .with_certificates(vec![certificate()?])
+                        .build(),
+                )
+                .with_media_engine(media_engine(&codec)?)
+                .with_interceptor_registry(
+                    Registry::new()
+                        .with(
+                            Slot::NackResponder,
+                            NackResponderBuilder::new().with_size(SENT_PACKETS).build(),
+                        )
+                        .with(Slot::from(NEXT_TO_THE_APPLICATION), stream),
+                )
+                .with_setting_engine(setting_engine(settings))
+                .with_handler(Arc::new(Handler { happenings }))
+                .with_runtime(runtime)
+                .with_dedicated_reactor_pool_size(1)
+                .with_udp_addrs(udp_addresses(settings))
+                .build(),
+        )
+        .await?;
         let track = Arc::new(TrackLocalStaticRTP::new(MediaStreamTrack::new(
             STREAM.to_owned(),
             TRACK.to_owned(),
