@@ -227,7 +227,7 @@ mod tests {
         let nals = [nal(0x67, 30), nal(0x68, 5), nal(0x65, 5000)];
         let packed = pack(&unit(&nals), 1200);
         let sizes: Vec<usize> = packed.payloads.iter().map(Bytes::len).collect();
-        assert_eq!(sizes, [40, 1001, 1002, 1002, 1002, 1002]);
+        assert_eq!(sizes, [40, 1002, 1002, 1002, 1002, 1001]);
         assert_eq!(packed.payloads[0][0], 0x60 | STAP_A);
         assert_eq!(packed.payloads[1][..2], [0x60 | FU_A, FU_START | 5]);
         assert_eq!(packed.payloads[5][..2], [0x60 | FU_A, FU_END | 5]);

@@ -353,8 +353,11 @@ impl Session {
             }
             RTCPeerConnectionState::Failed => Some(Input::Failed),
             RTCPeerConnectionState::Closed => Some(Input::Left),
-            // Unspecified, New, Connecting, and what a later version of the crate may add.
-            _ => None,
+            // The last is for what a later version of the crate may add.
+            RTCPeerConnectionState::Unspecified
+            | RTCPeerConnectionState::New
+            | RTCPeerConnectionState::Connecting
+            | _ => None,
         }
     }
 

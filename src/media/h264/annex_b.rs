@@ -69,8 +69,8 @@ mod tests {
     #[test]
     fn bytes_before_the_first_start_code_and_empty_units_are_left_out() {
         assert_eq!(walk(&[7, 7, 0, 0, 1, 0, 0, 1, 0x41, 9]), [&[0x41, 9][..]]);
-        assert_eq!(walk(&[0, 0, 1]), [&[][..]; 0]);
-        assert_eq!(walk(&[0, 0, 0, 14, 0x65, 0x88]), [&[][..]; 0]);
+        assert!(walk(&[0, 0, 1]).is_empty());
+        assert!(walk(&[0, 0, 0, 14, 0x65, 0x88]).is_empty());
     }
 
     /// A NAL unit as an encoder makes it: emulation prevented, not ending in zero.
