@@ -1,5 +1,8 @@
 //! A viewer's connection against a receiver of the same crate, on loopback. What browsers make of it is shown elsewhere.
 
+#![allow(clippy::disallowed_methods)] // compares what was sent with the clock
+#![allow(clippy::unwrap_used)] // clippy takes the helpers of these tests for a library
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -477,22 +480,24 @@ impl Receiver {
         let registry = configure_rtcp_reports(configure_nack(Registry::new(), &mut engine));
         let (candidates_out, candidates) = mpsc::channel(64);
         let (tracks_out, tracks) = mpsc::channel(4);
-        let connection = PeerConnectionBuilder::new()
-            .with_media_engine(engine)
-            .with_interceptor_registry(registry)
-            .with_setting_engine(
-                SettingEngineBuilder::new()
-                    .with_include_loopback_candidate(true)
-                    .build(),
-            )
-            .with_handler(Arc::new(Handler {
-                candidates: candidates_out,
-                tracks: tracks_out,
-            }))
-            .with_udp_addrs(vec!["127.0.0.1:0"])
-            .build()
-            .await
-            .unwrap();
+        let connection = Box::pin(
+            PeerConnectionBuilder::new()
+                .with_media_engine(engine)
+                .with_interceptor_registry(registry)
+                .with_setting_engine(
+                    SettingEngineBuilder::new()
+                        .with_include_loopback_candidate(true)
+                        .build(),
+                )
+                .with_handler(Arc::new(Handler {
+                    candidates: candidates_out,
+                    tracks: tracks_out,
+                }))
+                .with_udp_addrs(vec!["127.0.0.1:0"])
+                .build(),
+        )
+        .await
+        .unwrap();
         Self {
             connection: Box::new(connection),
             candidates,

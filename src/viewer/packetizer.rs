@@ -24,7 +24,7 @@ pub struct PackedUnit {
 /// Packs `unit` into payloads of at most `mtu` bytes; less than [`SMALLEST_MTU`] counts as that.
 ///
 /// NAL units that fit are sent as they are, and share the unit's memory. Neighbours that fit into one packet together share
-/// one (STAP-A), which is where SPS and PPS go. Larger ones are cut into fragments of the same size (FU-A): a short last
+/// one (STAP-A), which is where SPS and PPS go. Larger ones are cut into fragments of the same size, the last a little smaller (FU-A): a short last
 /// packet would cost as much to lose as a full one.
 pub fn pack(unit: &AccessUnit, mtu: usize) -> PackedUnit {
     let mtu = mtu.max(SMALLEST_MTU);
@@ -132,7 +132,8 @@ fn write_aggregate(nals: &[&[u8]], out: &mut BytesMut) {
 /// Writes fragment `index` of `count`. RFC 6184, section 5.8.
 fn write_fragment(nal: &[u8], index: usize, count: usize, out: &mut BytesMut) {
     let (header, payload) = (nal[0], &nal[1..]);
-    let cut = |index| payload.len() * index / count;
+    let size = payload.len().div_ceil(count);
+    let cut = |index| payload.len().min(size * index);
     let start = if index == 0 { FU_START } else { 0 };
     let end = if index + 1 == count { FU_END } else { 0 };
     out.put_u8(header & (FORBIDDEN | IMPORTANCE) | FU_A);
@@ -231,7 +232,7 @@ mod tests {
         let nals = [nal(0x67, 30), nal(0x68, 5), nal(0x65, 5000)];
         let packed = pack(&unit(&nals), 1200);
         let sizes: Vec<usize> = packed.payloads.iter().map(Bytes::len).collect();
-        assert_eq!(sizes, [40, 1001, 1002, 1002, 1002, 1002]);
+        assert_eq!(sizes, [40, 1002, 1002, 1002, 1002, 1001]);
         assert_eq!(packed.payloads[0][0], 0x60 | STAP_A);
         assert_eq!(packed.payloads[1][..2], [0x60 | FU_A, FU_START | 5]);
         assert_eq!(packed.payloads[5][..2], [0x60 | FU_A, FU_END | 5]);

@@ -1,3 +1,5 @@
+#![allow(clippy::disallowed_methods)] // a test needs an instant to start from
+
 use super::*;
 
 use bytes::Bytes;

@@ -4,6 +4,7 @@
 
 #![allow(clippy::disallowed_methods)] // a driver: reads the clock once per turn
 
+mod burst_socket;
 mod clock;
 mod connection;
 mod one_task;
@@ -21,6 +22,7 @@ use super::packetizer::PackedUnit;
 use super::{Action, IceCandidate, IceServer, Input, Viewer, ViewerId};
 use crate::media::Feedback;
 use crate::media::h264::ProfileLevelId;
+use burst_socket::Burst;
 use connection::{Connection, Happening};
 use one_task::OneTask;
 use stream::{Report, Stream, StreamHandle};
@@ -159,10 +161,11 @@ async fn watch(
     events: Events,
     commands: mpsc::Receiver<Command>,
 ) {
-    let (runtime, connection_loop) = OneTask::new();
+    let burst = Burst::default();
+    let (runtime, connection_loop) = OneTask::new(burst.clone());
     let (reports_out, reports) = mpsc::channel(REPORTS);
     let (happenings_out, happenings) = mpsc::channel(HAPPENINGS);
-    let (stream, handle) = Stream::new(reports_out);
+    let (stream, handle) = Stream::new(reports_out, burst);
     let stopped = happenings_out.clone();
     let connection_loop = async move {
         if let Ok(connection_loop) = connection_loop.await {
@@ -176,8 +179,14 @@ async fn watch(
         let opened = Instant::now();
         let connection = async {
             let stream = (stream, &handle);
-            let connection =
-                Connection::open(&settings, profile, runtime, stream, happenings_out).await?;
+            let connection = Box::pin(Connection::open(
+                &settings,
+                profile,
+                runtime,
+                stream,
+                happenings_out,
+            ))
+            .await?;
             let sdp = connection.offer().await?;
             Ok::<_, webrtc::error::Error>((connection, sdp))
         };
@@ -344,8 +353,11 @@ impl Session {
             }
             RTCPeerConnectionState::Failed => Some(Input::Failed),
             RTCPeerConnectionState::Closed => Some(Input::Left),
-            // Unspecified, New, Connecting, and what a later version of the crate may add.
-            _ => None,
+            // The last is for what a later version of the crate may add.
+            RTCPeerConnectionState::Unspecified
+            | RTCPeerConnectionState::New
+            | RTCPeerConnectionState::Connecting
+            | _ => None,
         }
     }
 

@@ -57,29 +57,32 @@ impl Connection {
         happenings: mpsc::Sender<Happening>,
     ) -> Result<Self> {
         let codec = h264(profile);
-        let peer = PeerConnectionBuilder::new()
-            .with_configuration(
-                RTCConfigurationBuilder::new()
-                    .with_ice_servers(settings.ice_servers.iter().map(ice_server).collect())
-                    .with_certificates(vec![certificate()?])
-                    .build(),
-            )
-            .with_media_engine(media_engine(&codec)?)
-            .with_interceptor_registry(
-                Registry::new()
-                    .with(
-                        Slot::NackResponder,
-                        NackResponderBuilder::new().with_size(SENT_PACKETS).build(),
-                    )
-                    .with(Slot::from(NEXT_TO_THE_APPLICATION), stream),
-            )
-            .with_setting_engine(setting_engine(settings))
-            .with_handler(Arc::new(Handler { happenings }))
-            .with_runtime(runtime)
-            .with_dedicated_reactor_pool_size(1)
-            .with_udp_addrs(udp_addresses(settings))
-            .build()
-            .await?;
+        // Boxed: these 20 KB are needed for a moment, and a viewer's task would keep room for them.
+        let peer = Box::pin(
+            PeerConnectionBuilder::new()
+                .with_configuration(
+                    RTCConfigurationBuilder::new()
+                        .with_ice_servers(settings.ice_servers.iter().map(ice_server).collect())
+                        .with_certificates(vec![certificate()?])
+                        .build(),
+                )
+                .with_media_engine(media_engine(&codec)?)
+                .with_interceptor_registry(
+                    Registry::new()
+                        .with(
+                            Slot::NackResponder,
+                            NackResponderBuilder::new().with_size(SENT_PACKETS).build(),
+                        )
+                        .with(Slot::from(NEXT_TO_THE_APPLICATION), stream),
+                )
+                .with_setting_engine(setting_engine(settings))
+                .with_handler(Arc::new(Handler { happenings }))
+                .with_runtime(runtime)
+                .with_dedicated_reactor_pool_size(1)
+                .with_udp_addrs(udp_addresses(settings))
+                .build(),
+        )
+        .await?;
         let track = Arc::new(TrackLocalStaticRTP::new(MediaStreamTrack::new(
             STREAM.to_owned(),
             TRACK.to_owned(),
@@ -289,6 +292,7 @@ fn setting_engine(settings: &PeerSettings) -> SettingEngine {
         .with_prflx_acceptance_min_wait(at_once)
         .with_srflx_acceptance_min_wait(at_once)
         .with_relay_acceptance_min_wait(RELAY_PATIENCE)
+        .with_ice_connection_attempts(Some(CHECK_INTERVAL), Some(CHECKS))
         .build()
 }
 
@@ -361,6 +365,13 @@ const SENT_PACKETS: u16 = 512;
 
 /// Beyond all positions that the crate names: units enter here, before everything that must see their packets.
 const NEXT_TO_THE_APPLICATION: usize = 50_000;
+
+/// Each step of a join (check, nominate) waits for the next round of checks, 200 ms by default; RFC 8445, section 14.2 paces at
+/// 50 ms. A round is one packet of 100 bytes a pair of addresses.
+const CHECK_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Two seconds of checks a pair: both sides must have each other's candidates by then to open a firewall's hole.
+const CHECKS: u16 = 40;
 
 /// A relay costs a detour for as long as the viewer watches; direct ways get this long to show up.
 const RELAY_PATIENCE: Option<Duration> = Some(Duration::from_millis(500));

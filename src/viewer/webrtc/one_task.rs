@@ -16,18 +16,23 @@ use webrtc::runtime::{
     TokioRuntime,
 };
 
+use super::burst_socket::{Burst, BurstSocket};
+
 type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Tokio, except that the connection's loop comes out of [`OneTask::new`]'s receiver.
 pub(super) struct OneTask {
     connection_loop: Mutex<Option<oneshot::Sender<Boxed<'static, ()>>>>,
+    burst: Burst,
 }
 
 impl OneTask {
-    pub(super) fn new() -> (Arc<Self>, oneshot::Receiver<Boxed<'static, ()>>) {
+    /// `burst` reaches every socket that the connection opens.
+    pub(super) fn new(burst: Burst) -> (Arc<Self>, oneshot::Receiver<Boxed<'static, ()>>) {
         let (sender, receiver) = oneshot::channel();
         let runtime = Self {
             connection_loop: Mutex::new(Some(sender)),
+            burst,
         };
         (Arc::new(runtime), receiver)
     }
@@ -59,7 +64,10 @@ impl Runtime for OneTask {
     }
 
     fn wrap_udp_socket(&self, socket: UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
-        TokioRuntime.wrap_udp_socket(socket)
+        Ok(Arc::new(BurstSocket {
+            socket: TokioRuntime.wrap_udp_socket(socket)?,
+            burst: self.burst.clone(),
+        }))
     }
 
     fn wrap_tcp_listener(&self, listener: TcpListener) -> io::Result<Arc<dyn AsyncTcpListener>> {

@@ -28,6 +28,7 @@ use tokio::sync::mpsc;
 use tracing::{debug, warn};
 
 use super::PeerStatistics;
+use super::burst_socket::Burst;
 use super::clock::{NtpTime, monotonic_now, wall_now};
 use crate::media::{Bitrate, MediaTime};
 use crate::viewer::packetizer::PackedUnit;
@@ -92,6 +93,7 @@ impl StreamHandle {
 pub(super) struct Stream {
     shared: Arc<Mutex<Shared>>,
     reports: mpsc::Sender<Report>,
+    burst: Burst,
     ssrc: u32,
     sequence_number: u16,
     /// RTP timestamps start anywhere (RFC 3550, section 5.1).
@@ -109,7 +111,7 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    pub(super) fn new(reports: mpsc::Sender<Report>) -> (Self, StreamHandle) {
+    pub(super) fn new(reports: mpsc::Sender<Report>, burst: Burst) -> (Self, StreamHandle) {
         let shared = Arc::new(Mutex::new(Shared::default()));
         let mut random = StdRng::from_os_rng();
         let handle = StreamHandle {
@@ -120,6 +122,7 @@ impl Stream {
         let stream = Self {
             shared,
             reports,
+            burst,
             ssrc: handle.ssrc,
             sequence_number: random.random::<u16>() & FIRST_SEQUENCE_NUMBER_MASK,
             timestamp_offset: random.random(),
@@ -145,6 +148,7 @@ impl Stream {
         };
         while let Some(unit) = shared.units.pop_front() {
             let last = unit.payloads.len().saturating_sub(1);
+            self.burst.announce(longest_run(&unit.payloads));
             for (index, payload) in unit.payloads.iter().enumerate() {
                 let mut header = Header {
                     version: 2,
@@ -215,10 +219,7 @@ impl Stream {
         let packet = packet.as_any();
         let mut shared = lock(&self.shared);
         let statistics = &mut shared.statistics;
-        let report = if packet.is::<PictureLossIndication>() {
-            statistics.picture_losses += 1;
-            Report::PictureLost
-        } else if packet.is::<FullIntraRequest>() {
+        let report = if packet.is::<PictureLossIndication>() || packet.is::<FullIntraRequest>() {
             statistics.picture_losses += 1;
             Report::PictureLost
         } else if let Some(estimate) = packet.downcast_ref::<ReceiverEstimatedMaximumBitrate>() {
@@ -272,11 +273,12 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for Stream {
     }
 
     fn handle_write(&mut self, message: TaggedPacket) -> Result<(), Error> {
-        match &message.message.packet {
-            Packet::Rtp(packet) if packet.header.ssrc == self.ssrc => {
-                self.send_units(message.now, message.transport);
-            }
-            _ => self.write.push_back(message),
+        if let Packet::Rtp(packet) = &message.message.packet
+            && packet.header.ssrc == self.ssrc
+        {
+            self.send_units(message.now, message.transport);
+        } else {
+            self.write.push_back(message);
         }
         Ok(())
     }
@@ -338,6 +340,14 @@ impl Interceptor for Stream {
     fn bind_remote_stream(&mut self, _: &StreamInfo) {}
 
     fn unbind_remote_stream(&mut self, _: &StreamInfo) {}
+}
+
+/// How many of a unit's packets can leave as one: those of the largest size in a row, and a smaller one behind them.
+fn longest_run(payloads: &[Bytes]) -> usize {
+    let largest = payloads.iter().map(Bytes::len).max().unwrap_or(0);
+    let full = payloads.iter().filter(|payload| payload.len() == largest);
+    let shorter_last = payloads.last().is_some_and(|last| last.len() < largest);
+    full.count() + usize::from(shorter_last)
 }
 
 fn add_extension(header: &mut Header, id: u8, payload: Bytes) {
