@@ -1,6 +1,8 @@
 //! Camera and encoder on one named thread: poll(2) on both and on a wake-up descriptor, then one turn that never blocks.
 #![allow(clippy::disallowed_methods)] // a driver: reads the clock once a turn
 
+pub mod feed;
+
 use std::fmt;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -9,16 +11,17 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::mpsc;
 use tracing::{debug, info, trace, warn};
 
+use self::feed::Outlet;
 use crate::camera::{Camera, CameraError};
 use crate::encoder::{Encoder, EncoderError, Submitted};
 use crate::media::h264::ProfileLevelId;
 use crate::media::rate::{KEY_FRAME_SPACING, KeyFrameGate};
 use crate::media::{AccessUnit, Bitrate, Frame, MediaTime};
 use crate::metrics::CameraMetrics;
-use crate::viewer::packetizer::{PackedUnit, pack};
+use crate::viewer::packetizer::pack;
 
 /// A camera and its encoder, running. Dropping it stops both without waiting; the last report tells when they have ended.
 #[derive(Debug)]
@@ -78,9 +81,7 @@ impl fmt::Debug for Parts {
 /// Where a pipeline's products go.
 #[derive(Clone, Debug)]
 pub struct Outlets {
-    /// Every viewer reads from here at its own pace; who falls behind by the channel's length is told so, and skips to
-    /// the next key frame.
-    pub units: broadcast::Sender<Arc<PackedUnit>>,
+    pub units: Outlet,
     /// Unbounded, because a thread must not wait for the app; it holds a handful of reports a second at most.
     pub reports: mpsc::UnboundedSender<Report>,
     pub metrics: Arc<CameraMetrics>,
@@ -311,8 +312,8 @@ impl Turner {
         );
         let mut packed = pack(unit, RTP_PAYLOAD_MAX);
         packed.encoding = encoding;
-        // No viewer is no fault: the pipeline then stops soon, or is kept warm.
-        let _ = self.outlets.units.send(Arc::new(packed));
+        let keep = !self.encoder.makes_key_frames_on_request();
+        self.outlets.units.publish(Arc::new(packed), keep);
         if self
             .told_moved
             .is_none_or(|told| now >= told + TELL_MOVED_EVERY)

@@ -10,7 +10,8 @@ use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use rovercast::media::h264::ProfileLevelId;
 use rovercast::media::{AccessUnit, Bitrate, Feedback, MediaTime};
-use rovercast::viewer::packetizer::{PackedUnit, pack};
+use rovercast::pipeline::feed::Outlet;
+use rovercast::viewer::packetizer::pack;
 use rovercast::viewer::webrtc::{Peer, PeerEnd, PeerEvent, PeerSettings, PeerStatistics};
 use rovercast::viewer::{IceCandidate, ViewerId};
 use rtc::peer_connection::transport::RTCDtlsTransportState;
@@ -22,7 +23,7 @@ use rtc::rtp_transceiver::rtp_sender::{
     RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RTCRtpHeaderExtensionCapability, RtpCodecKind,
 };
 use rustix::time::{ClockId, clock_gettime};
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::mpsc;
 use webrtc::media_stream::track_remote::{TrackRemote, TrackRemoteEvent};
 use webrtc::peer_connection::{
     MediaEngine, PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler,
@@ -309,7 +310,7 @@ async fn fifty_viewers_come_and_go_and_leave_nothing() {
 
 /// One viewer and its receiver.
 struct Scene {
-    units: broadcast::Sender<Arc<PackedUnit>>,
+    units: Outlet,
     peer: Peer,
     events: mpsc::Receiver<(ViewerId, PeerEvent)>,
     offer: String,
@@ -318,7 +319,8 @@ struct Scene {
 
 impl Scene {
     async fn open() -> Self {
-        let (units, subscription) = broadcast::channel(30);
+        let units = Outlet::new();
+        let subscription = units.subscribe();
         let (sender, events) = mpsc::channel(512);
         let settings = PeerSettings {
             loopback: true,
@@ -388,7 +390,7 @@ impl Scene {
 
     fn show_unit(&self, unit: &AccessUnit) {
         // Nobody takes it once the peer is gone.
-        drop(self.units.send(Arc::new(pack(unit, 1200))));
+        self.units.publish(Arc::new(pack(unit, 1200)), false);
     }
 
     async fn packets(&mut self, count: usize) -> Vec<rtc::rtp::Packet> {
@@ -417,15 +419,13 @@ impl Scene {
 
     /// Drops the handle while events go on.
     fn forget(&mut self) {
-        let (units, subscription) = broadcast::channel(1);
         let (sender, _) = mpsc::channel(1);
         let profile = ProfileLevelId([0x42, 0xe0, 0x1f]);
-        drop(units);
         self.peer = Peer::open(
             ViewerId::anonymous(),
             PeerSettings::default(),
             profile,
-            subscription,
+            Outlet::new().subscribe(),
             sender,
         );
     }

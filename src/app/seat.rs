@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
 use super::line::{Line, Seated, Viewer};
@@ -12,6 +12,7 @@ use crate::config::CameraConfig;
 use crate::media::Feedback;
 use crate::media::h264::ProfileLevelId;
 use crate::metrics::CameraMetrics;
+use crate::pipeline::feed::Outlet;
 use crate::pipeline::{self, Outlets, Pipeline};
 use crate::relay::client::LinkEvent;
 use crate::relay::session::{Action, Input, LinkState};
@@ -56,10 +57,11 @@ pub(super) enum News {
 }
 
 impl Seat {
-    pub(super) fn new(config: CameraConfig, peers: PeerSettings) -> Self {
-        let (units, _) = broadcast::channel(UNITS_BEHIND);
+    pub(super) fn new(config: CameraConfig, mut peers: PeerSettings) -> Self {
+        let units = Outlet::new();
         let (report, reports) = mpsc::unbounded_channel();
         let metrics = Arc::new(CameraMetrics::default());
+        peers.metrics = Arc::clone(&metrics);
         let outlets = Outlets {
             units,
             reports: report,
@@ -340,10 +342,6 @@ impl Seat {
         }
     }
 }
-
-/// A second at 30 fps. Who is further behind sees an older picture than the robot's next second: skipping to a key frame is
-/// kinder.
-const UNITS_BEHIND: usize = 32;
 
 /// A peer's words: an offer, some candidates, a report a second. A full queue makes the peer wait, and nothing is lost.
 const PEER_EVENTS: usize = 64;

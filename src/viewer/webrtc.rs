@@ -14,14 +14,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::mpsc;
 use tracing::{Instrument, debug, info_span, warn};
 use webrtc::peer_connection::RTCPeerConnectionState;
 
-use super::packetizer::PackedUnit;
 use super::{Action, IceCandidate, IceServer, Input, Viewer, ViewerId};
 use crate::media::Feedback;
 use crate::media::h264::ProfileLevelId;
+use crate::metrics::CameraMetrics;
+use crate::pipeline::feed::Feed;
 use burst_socket::Burst;
 use connection::{Connection, Happening};
 use one_task::OneTask;
@@ -35,6 +36,8 @@ pub struct PeerSettings {
     pub ice_servers: Vec<IceServer>,
     /// Offer loopback addresses too: the browser runs on this machine (the demo, tests).
     pub loopback: bool,
+    /// Where the viewers of one camera count.
+    pub metrics: Arc<CameraMetrics>,
 }
 
 /// What a peer tells. `Ended` is the last.
@@ -98,7 +101,7 @@ impl Peer {
         viewer: ViewerId,
         settings: PeerSettings,
         profile: ProfileLevelId,
-        units: broadcast::Receiver<Arc<PackedUnit>>,
+        units: Feed,
         events: mpsc::Sender<(ViewerId, PeerEvent)>,
     ) -> Self {
         let (commands, inbox) = mpsc::channel(COMMANDS);
@@ -157,11 +160,11 @@ impl Events {
 async fn watch(
     settings: PeerSettings,
     profile: ProfileLevelId,
-    units: broadcast::Receiver<Arc<PackedUnit>>,
+    units: Feed,
     events: Events,
     commands: mpsc::Receiver<Command>,
 ) {
-    let burst = Burst::default();
+    let burst = Burst::new(Arc::clone(&settings.metrics));
     let (runtime, connection_loop) = OneTask::new(burst.clone());
     let (reports_out, reports) = mpsc::channel(REPORTS);
     let (happenings_out, happenings) = mpsc::channel(HAPPENINGS);
@@ -208,8 +211,9 @@ async fn watch(
             opened,
             first_packet: false,
             statistics_due: opened + STATISTICS_INTERVAL,
+            units,
         };
-        session.run(units, commands, reports, happenings).await;
+        session.run(commands, reports, happenings).await;
     };
     tokio::select! {
         () = session => {}
@@ -225,12 +229,12 @@ struct Session {
     opened: Instant,
     first_packet: bool,
     statistics_due: Instant,
+    units: Feed,
 }
 
 impl Session {
     async fn run(
         mut self,
-        mut units: broadcast::Receiver<Arc<PackedUnit>>,
         mut commands: mpsc::Receiver<Command>,
         mut reports: mpsc::Receiver<Report>,
         mut happenings: mpsc::Receiver<Happening>,
@@ -253,7 +257,7 @@ impl Session {
                 }),
                 Some(happening) = happenings.recv() => self.happened(happening).await,
                 Some(report) = reports.recv() => self.reported(report).await,
-                unit = units.recv() => Some(match unit {
+                unit = self.units.next() => Some(match unit {
                     Ok(unit) => Input::Unit(unit),
                     Err(RecvError::Lagged(missed)) => Input::Lagged { missed },
                     // The pipeline is gone for good; who runs both closes this viewer too.
@@ -297,6 +301,8 @@ impl Session {
                     self.stream.push(unit);
                     anything_to_send = true;
                 }
+                // A camera with its own encoder makes none on request, but its last one is kept.
+                Action::AskKeyFrame if self.units.rewind() => {}
                 Action::AskKeyFrame => {
                     let feedback = PeerEvent::Feedback(Feedback::KeyFrame);
                     self.events.tell(feedback).await;

@@ -6,23 +6,57 @@
 use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use webrtc::runtime::{AsyncUdpSocket, RecvMeta, Transmit};
 
-/// How many packets leave together next, as the stream tells the sockets.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Burst(Arc<AtomicUsize>);
+use super::clock::monotonic_now;
+use crate::media::MediaTime;
+use crate::metrics::CameraMetrics;
 
+/// What leaves next, as the stream tells the sockets.
+#[derive(Clone, Debug)]
+pub(super) struct Burst(Arc<Next>);
+
+#[derive(Debug)]
+struct Next {
+    /// How many packets leave together.
+    packets: AtomicUsize,
+    /// Since when they could have left, in ns on the capture clock; 0 once they have.
+    ready: AtomicU64,
+    metrics: Arc<CameraMetrics>,
+}
+
+// Written and read by the viewer's one task; the order towards other memory is of no interest.
 impl Burst {
-    pub(super) fn announce(&self, packets: usize) {
-        // Written and read by the viewer's one task; the order towards other memory is of no interest.
-        self.0.store(packets, Ordering::Relaxed);
+    pub(super) fn new(metrics: Arc<CameraMetrics>) -> Self {
+        Self(Arc::new(Next {
+            packets: AtomicUsize::new(0),
+            ready: AtomicU64::new(0),
+            metrics,
+        }))
+    }
+
+    pub(super) fn announce(&self, packets: usize, ready: MediaTime) {
+        self.0.packets.store(packets, Ordering::Relaxed);
+        // 584 years of uptime fit.
+        let ready = ready.since_boot().as_nanos() as u64;
+        self.0.ready.store(ready, Ordering::Relaxed);
     }
 
     fn packets(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
+        self.0.packets.load(Ordering::Relaxed)
+    }
+
+    /// The kernel took the first of them.
+    fn left(&self) {
+        let ready = Duration::from_nanos(self.0.ready.swap(0, Ordering::Relaxed));
+        if !ready.is_zero() {
+            let took = monotonic_now().since(MediaTime::from_monotonic(ready));
+            self.0.metrics.capture_to_wire.observe(took);
+        }
     }
 }
 
@@ -38,7 +72,11 @@ impl AsyncUdpSocket for BurstSocket {
     }
 
     fn poll_send(&self, cx: &mut Context<'_>, transmit: &Transmit<'_>) -> Poll<io::Result<usize>> {
-        self.socket.poll_send(cx, transmit)
+        let sent = ready!(self.socket.poll_send(cx, transmit));
+        if sent.is_ok() {
+            self.burst.left();
+        }
+        Poll::Ready(sent)
     }
 
     fn poll_recv(

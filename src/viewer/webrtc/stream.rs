@@ -148,7 +148,8 @@ impl Stream {
         };
         while let Some(unit) = shared.units.pop_front() {
             let last = unit.payloads.len().saturating_sub(1);
-            self.burst.announce(longest_run(&unit.payloads));
+            self.burst
+                .announce(longest_run(&unit.payloads), ready(&unit));
             for (index, payload) in unit.payloads.iter().enumerate() {
                 let mut header = Header {
                     version: 2,
@@ -384,6 +385,11 @@ fn read_reception(block: &ReceptionReport, statistics: &mut PeerStatistics) {
             warn!(elapsed, "browser reports a round trip that cannot be");
         }
     }
+}
+
+/// When `unit` could have been on the wire at the earliest: captured and encoded.
+fn ready(unit: &PackedUnit) -> MediaTime {
+    MediaTime::from_monotonic(unit.captured.since_boot() + unit.encoding)
 }
 
 fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
