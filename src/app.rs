@@ -105,13 +105,12 @@ pub async fn run(config: Config) -> Result<(), AppError> {
     let peers = PeerSettings {
         ice_servers: ice_servers(&config)?,
         loopback: local.is_some(),
+        ..PeerSettings::default()
     };
-    let routes = config
-        .relay
-        .iter()
-        .map(Route::configured)
-        .chain(local.map(Route::local))
-        .collect::<Vec<_>>();
+    let routes = routes(
+        config.relay.as_ref().map(Route::configured),
+        local.map(Route::local),
+    );
     let (robot, questions) = robot(&config, &peers, &routes, started)?;
 
     let mut router = http::observation(questions);
@@ -135,8 +134,8 @@ pub async fn demo(options: DemoOptions) -> Result<(), AppError> {
     let mut config = Config::new(id);
     config.cameras = vec![options.camera];
     let peers = PeerSettings {
-        ice_servers: Vec::new(),
         loopback: true,
+        ..PeerSettings::default()
     };
     let (robot, questions) = robot(&config, &peers, &[Route::local(address)], started)?;
     let router = http::observation(questions).merge(viewing(&config, address, Vec::new())?);
@@ -228,6 +227,14 @@ async fn live(
     }
     let _ = tokio::time::timeout(LAST_ANSWERS, serving).await;
     Ok(())
+}
+
+/// One route for each relay: who configures the relay that this process serves has it once.
+fn routes(configured: Option<Route>, local: Option<Route>) -> Vec<Route> {
+    let mut routes: Vec<_> = configured.into_iter().collect();
+    let known = |local: &Route| routes.iter().any(|route| route.url == local.url);
+    routes.extend(local.filter(|local| !known(local)));
+    routes
 }
 
 /// The page, and the relay that it and the robot dial.

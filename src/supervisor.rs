@@ -668,12 +668,12 @@ mod tests {
                         Action::FeedWatchdog | Action::Status(_) | Action::Exit => {}
                     }
                 }
-                for camera in 0..2 {
+                for (camera, open) in open.iter().enumerate() {
                     let runs = matches!(
                         scene.supervisor.state(camera),
                         CameraState::Starting { .. } | CameraState::Running { .. } | CameraState::Stopping { .. }
                     );
-                    prop_assert_eq!(runs, open[camera]);
+                    prop_assert_eq!(runs, *open);
                 }
                 if let Some((at, why)) = scene.supervisor.poll_timeout() {
                     prop_assert!(at > scene.now, "{} is due since {:?}", why, scene.now - at);

@@ -11,7 +11,7 @@ use crate::relay::session::SessionSettings;
 
 /// A relay that the robot dials, once a camera.
 pub(super) struct Route {
-    url: Url,
+    pub(super) url: Url,
     /// What may be shown of it.
     pub(super) shown: String,
     configured: Option<RelayConfig>,
