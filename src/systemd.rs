@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustix::fs::fstat;
 use sd_notify::NotifyState;
 use tracing::{debug, error};
-use tracing_subscriber::filter::{EnvFilter, ParseError};
+use tracing_subscriber::filter::{ParseError, Targets};
 use tracing_subscriber::fmt;
 use tracing_subscriber::prelude::*;
 
@@ -47,7 +47,7 @@ pub fn credential(name: &str) -> Option<PathBuf> {
 ///
 /// To be called once, before the first thread starts. From then on a panic is logged as an error before the process ends.
 pub fn init_logging(filter: &str) -> Result<(), LoggingError> {
-    let filter = EnvFilter::try_new(filter).map_err(|source| LoggingError::Filter {
+    let filter = filter.parse::<Targets>().map_err(|source| LoggingError::Filter {
         filter: filter.to_owned(),
         source,
     })?;
