@@ -3,10 +3,12 @@
 #![allow(clippy::disallowed_methods)] // compares what was sent with the clock
 #![allow(clippy::unwrap_used)] // clippy takes the helpers of these tests for a library
 
+#[path = "common/receiver.rs"]
+mod receiver;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use rovercast::media::h264::ProfileLevelId;
 use rovercast::media::{AccessUnit, Bitrate, Feedback, MediaTime};
@@ -14,25 +16,13 @@ use rovercast::pipeline::feed::Outlet;
 use rovercast::viewer::packetizer::pack;
 use rovercast::viewer::webrtc::{Peer, PeerEnd, PeerEvent, PeerSettings, PeerStatistics};
 use rovercast::viewer::{IceCandidate, ViewerId};
-use rtc::peer_connection::transport::RTCDtlsTransportState;
-use rtc::rtcp;
 use rtc::rtcp::payload_feedbacks::full_intra_request::{FirEntry, FullIntraRequest};
 use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
 use rtc::rtcp::payload_feedbacks::receiver_estimated_maximum_bitrate::ReceiverEstimatedMaximumBitrate;
-use rtc::rtp_transceiver::rtp_sender::{
-    RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RTCRtpHeaderExtensionCapability, RtpCodecKind,
-};
 use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::mpsc;
-use webrtc::media_stream::track_remote::{TrackRemote, TrackRemoteEvent};
-use webrtc::peer_connection::{
-    MediaEngine, PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler,
-    RTCIceCandidateInit, RTCPeerConnectionIceEvent, RTCSessionDescription, Registry,
-    SettingEngineBuilder, configure_nack, configure_rtcp_reports,
-};
 
-const CAPTURE_TIME_URI: &str = "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time";
-const PLAYOUT_DELAY_URI: &str = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay";
+use receiver::{CAPTURE_TIME_URI, PATIENCE, PLAYOUT_DELAY_URI, Receiver};
 
 #[tokio::test]
 async fn picture_starts_with_a_key_frame_and_stays_in_order() {
@@ -431,178 +421,6 @@ impl Scene {
     }
 }
 
-/// The browser's side.
-struct Receiver {
-    connection: Box<dyn PeerConnection>,
-    candidates: mpsc::Receiver<IceCandidate>,
-    tracks: mpsc::Receiver<Arc<dyn TrackRemote>>,
-    track: Option<Arc<dyn TrackRemote>>,
-    answer: String,
-}
-
-impl Receiver {
-    async fn open() -> Self {
-        let mut engine = MediaEngine::default();
-        for (payload_type, mime_type, fmtp) in [
-            (
-                96,
-                "video/H264",
-                "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f",
-            ),
-            (97, "video/rtx", "apt=96"),
-        ] {
-            let rtp_codec = RTCRtpCodec {
-                mime_type: mime_type.to_owned(),
-                clock_rate: 90_000,
-                channels: 0,
-                sdp_fmtp_line: fmtp.to_owned(),
-                rtcp_feedback: [("goog-remb", ""), ("ccm", "fir")]
-                    .map(|(typ, parameter)| RTCPFeedback {
-                        typ: typ.to_owned(),
-                        parameter: parameter.to_owned(),
-                    })
-                    .to_vec(),
-            };
-            let codec = RTCRtpCodecParameters {
-                rtp_codec,
-                payload_type,
-            };
-            engine.register_codec(codec, RtpCodecKind::Video).unwrap();
-        }
-        for uri in [CAPTURE_TIME_URI, PLAYOUT_DELAY_URI] {
-            let extension = RTCRtpHeaderExtensionCapability {
-                uri: uri.to_owned(),
-            };
-            engine
-                .register_header_extension(extension, RtpCodecKind::Video, None)
-                .unwrap();
-        }
-        let registry = configure_rtcp_reports(configure_nack(Registry::new(), &mut engine));
-        let (candidates_out, candidates) = mpsc::channel(64);
-        let (tracks_out, tracks) = mpsc::channel(4);
-        let connection = Box::pin(
-            PeerConnectionBuilder::new()
-                .with_media_engine(engine)
-                .with_interceptor_registry(registry)
-                .with_setting_engine(
-                    SettingEngineBuilder::new()
-                        .with_include_loopback_candidate(true)
-                        .build(),
-                )
-                .with_handler(Arc::new(Handler {
-                    candidates: candidates_out,
-                    tracks: tracks_out,
-                }))
-                .with_udp_addrs(vec!["127.0.0.1:0"])
-                .build(),
-        )
-        .await
-        .unwrap();
-        Self {
-            connection: Box::new(connection),
-            candidates,
-            tracks,
-            track: None,
-            answer: String::new(),
-        }
-    }
-
-    async fn answer(&mut self, offer: &str) -> String {
-        assert!(offer.contains("\r\na=ice-options:trickle\r\n"));
-        let offer = RTCSessionDescription::offer(offer.to_owned()).unwrap();
-        self.connection.set_remote_description(offer).await.unwrap();
-        let answer = self.connection.create_answer(None).await.unwrap();
-        self.answer.clone_from(&answer.sdp);
-        self.connection.set_local_description(answer).await.unwrap();
-        self.answer.clone()
-    }
-
-    async fn add_candidate(&self, candidate: IceCandidate) {
-        let candidate = RTCIceCandidateInit {
-            candidate: candidate.candidate,
-            sdp_mid: candidate.sdp_mid,
-            sdp_mline_index: candidate.sdp_mline_index,
-            ..Default::default()
-        };
-        self.connection.add_ice_candidate(candidate).await.unwrap();
-    }
-
-    async fn candidate(&mut self) -> IceCandidate {
-        self.candidates.recv().await.unwrap()
-    }
-
-    fn extension_id(&self, uri: &str) -> u8 {
-        let line = self
-            .answer
-            .lines()
-            .find(|line| line.ends_with(uri))
-            .unwrap();
-        let id = line.strip_prefix("a=extmap:").unwrap();
-        id.split(' ').next().unwrap().parse().unwrap()
-    }
-
-    async fn track(&mut self) -> Arc<dyn TrackRemote> {
-        if self.track.is_none() {
-            let track = tokio::time::timeout(PATIENCE, self.tracks.recv()).await;
-            self.track = track.expect("no picture");
-        }
-        Arc::clone(self.track.as_ref().unwrap())
-    }
-
-    async fn packets(&mut self, count: usize) -> Vec<rtc::rtp::Packet> {
-        let track = self.track().await;
-        let mut packets = vec![];
-        while packets.len() < count {
-            let event = tokio::time::timeout(PATIENCE, track.poll()).await;
-            let event = event.expect("no more packets");
-            if let TrackRemoteEvent::OnRtpPacket(packet) = event.expect("the track ended") {
-                packets.push(packet);
-            }
-        }
-        packets
-    }
-
-    async fn report(&mut self, packet: impl rtcp::Packet + 'static) {
-        let track = self.track().await;
-        track.write_rtcp(vec![Box::new(packet)]).await.unwrap();
-    }
-
-    /// The crate has no event for it.
-    async fn until_closed(&self) {
-        let transport = self.connection.get_receivers().await[0].transport().await;
-        let transport = transport.unwrap().unwrap();
-        let closed = async {
-            while transport.state().await.unwrap() != RTCDtlsTransportState::Closed {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, closed)
-            .await
-            .expect("no good-bye");
-    }
-}
-
-struct Handler {
-    candidates: mpsc::Sender<IceCandidate>,
-    tracks: mpsc::Sender<Arc<dyn TrackRemote>>,
-}
-
-#[async_trait]
-impl PeerConnectionEventHandler for Handler {
-    async fn on_ice_candidate(&self, event: RTCPeerConnectionIceEvent) {
-        let candidate = event.candidate.to_json().unwrap();
-        drop(self.candidates.try_send(IceCandidate {
-            candidate: candidate.candidate,
-            sdp_mid: Some("0".to_owned()),
-            sdp_mline_index: Some(0),
-        }));
-    }
-
-    async fn on_track(&self, track: Arc<dyn TrackRemote>) {
-        drop(self.tracks.try_send(track));
-    }
-}
-
 /// Five packets with 1200 bytes each when it is a key frame, one packet otherwise.
 fn unit(sequence: u32, key_frame: bool, captured: MediaTime) -> AccessUnit {
     let mut data = BytesMut::new();
@@ -631,8 +449,5 @@ fn monotonic_now() -> Duration {
 fn open_files() -> usize {
     std::fs::read_dir("/proc/self/fd").unwrap().count()
 }
-
-/// Far beyond what anything takes on loopback, even on a machine that does much else.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 const DAY: Duration = Duration::from_secs(86_400);
