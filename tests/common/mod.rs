@@ -1,6 +1,7 @@
 //! A real rovercast, a real Chromium, and what they say.
 //!
 //! Everything here blocks and reads the real clock: what is tested is how long a person waits.
+#![allow(dead_code)] // several suites share this, and none needs all of it
 
 pub(crate) mod browser;
 pub(crate) mod clip;

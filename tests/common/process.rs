@@ -4,9 +4,9 @@ use std::fs::{self, File, Permissions};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -19,6 +19,7 @@ pub(crate) struct Rovercast {
     child: Child,
     started: Instant,
     output: Output,
+    readers: Vec<JoinHandle<()>>,
     log: String,
 }
 
@@ -28,13 +29,18 @@ pub(crate) type Output = Arc<Mutex<Vec<(Instant, String)>>>;
 impl Rovercast {
     /// Starts `rovercast arguments…`. All that it prints goes to `target/test-artefacts/NAME.log`, too.
     pub(crate) fn start(name: &str, arguments: &[&str]) -> Self {
+        Self::start_logging(name, LOG_LEVEL, arguments)
+    }
+
+    /// The same with a log filter of its own.
+    pub(crate) fn start_logging(name: &str, filter: &str, arguments: &[&str]) -> Self {
         let log = format!("{name}.log");
         let mut file = File::create(artefact(&log)).expect("target is writable");
         writeln!(file, "$ rovercast {}", arguments.join(" ")).expect("target is writable");
         let started = Instant::now();
         let mut child = Command::new(env!("CARGO_BIN_EXE_rovercast"))
             .args(arguments)
-            .env("ROVERCAST_LOG", LOG_LEVEL)
+            .env("ROVERCAST_LOG", filter)
             .env("NO_COLOR", "1")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -44,16 +50,13 @@ impl Rovercast {
         let output = Arc::new(Mutex::new(Vec::new()));
         let stdout = child.stdout.take().expect("stdout is piped");
         let stderr = child.stderr.take().expect("stderr is piped");
-        follow(
-            stdout,
-            &output,
-            file.try_clone().expect("one more descriptor"),
-        );
-        follow(stderr, &output, file);
+        let copy = file.try_clone().expect("one more descriptor");
+        let readers = vec![follow(stdout, &output, copy), follow(stderr, &output, file)];
         Self {
             child,
             started,
             output,
+            readers,
             log,
         }
     }
@@ -129,6 +132,23 @@ viewer = {}
         (address, at - self.started)
     }
 
+    /// Waits until it has said `text`; returns the line.
+    pub(crate) fn until_said(&mut self, text: &str) -> String {
+        let (line, _) = self.line(&format!("{text:?}"), |line| {
+            line.contains(text).then(|| line.to_owned())
+        });
+        line
+    }
+
+    /// All that it said, once it has ended.
+    pub(crate) fn last_output(&mut self) -> String {
+        for reader in self.readers.drain(..) {
+            reader.join().expect("readers do not panic");
+        }
+        let lines = self.output.lock().expect("readers do not panic");
+        lines.iter().map(|(_, line)| format!("{line}\n")).collect()
+    }
+
     /// The first line of its output, past or to come, that `read` makes sense of, and when it came.
     fn line<T>(&mut self, what: &str, read: impl Fn(&str) -> Option<T>) -> (T, Instant) {
         let what = format!("{what} in {}", self.log);
@@ -147,12 +167,22 @@ viewer = {}
     /// SIGTERM, as systemd sends it; tells how long the process took to go.
     pub(crate) fn terminate(&mut self) -> Duration {
         let start = Instant::now();
+        self.ask_to_end();
+        self.exit();
+        start.elapsed()
+    }
+
+    /// SIGTERM, and no waiting.
+    pub(crate) fn ask_to_end(&self) {
         kill_process(self.id(), Signal::TERM).expect("it is our child");
-        let what = format!("{} to end after SIGTERM", self.log);
+    }
+
+    /// How it ended, once it has.
+    pub(crate) fn exit(&mut self) -> ExitStatus {
+        let what = format!("{} to end", self.log);
         wait_for(&what, Duration::from_secs(10), || {
             self.child.try_wait().expect("it is our child")
-        });
-        start.elapsed()
+        })
     }
 
     /// SIGKILL: power loss, as far as everyone else can tell.
@@ -170,7 +200,11 @@ impl Drop for Rovercast {
 }
 
 /// Copies a stream line by line to memory and to the log, until its process ends.
-pub(crate) fn follow(stream: impl Read + Send + 'static, output: &Output, mut log: File) {
+pub(crate) fn follow(
+    stream: impl Read + Send + 'static,
+    output: &Output,
+    mut log: File,
+) -> JoinHandle<()> {
     let output = Arc::clone(output);
     thread::spawn(move || {
         for line in BufReader::new(stream).lines().map_while(Result::ok) {
@@ -178,7 +212,7 @@ pub(crate) fn follow(stream: impl Read + Send + 'static, output: &Output, mut lo
             let line = (Instant::now(), line);
             output.lock().expect("readers do not panic").push(line);
         }
-    });
+    })
 }
 
 /// An address that is free now, for a server that must come back where it was.
