@@ -1,5 +1,7 @@
 //! From the configuration's choice to the drivers behind the traits.
 
+use std::fs::File;
+
 use crate::camera::file::FileCamera;
 use crate::camera::test_card::{TestCard, TestCardSettings};
 use crate::camera::{Camera, CameraError};
@@ -31,9 +33,15 @@ pub(super) fn camera(config: &CameraConfig) -> Result<Box<dyn Camera>, CameraErr
             Ok(Box::new(TestCard::open(&settings)?))
         }
         Source::File(path) => Ok(Box::new(FileCamera::open(path)?)),
-        Source::Device(path) => Err(CameraError::NotPlayable {
-            path: path.clone(),
-            found: "this version has no V4L2 driver, only test-card and file:PATH".into(),
+        Source::Device(path) => Err(match File::open(path) {
+            Ok(_) => CameraError::NotPlayable {
+                path: path.clone(),
+                found: "this version has no V4L2 driver, only test-card and file:PATH".into(),
+            },
+            Err(source) => CameraError::Unreadable {
+                path: path.clone(),
+                source,
+            },
         }),
     }
 }
@@ -46,10 +54,10 @@ fn encoder(config: &CameraConfig, format: PictureFormat) -> Result<Box<dyn Encod
         EncoderChoice::Auto | EncoderChoice::Software => software(config, format),
         EncoderChoice::Device(path) => Err(EncoderError::Start {
             encoder: "the hardware encoder",
-            found: format!(
-                "{} is there, but this version has no driver for it",
-                path.display()
-            ),
+            found: match File::open(path) {
+                Ok(_) => format!("this version has no driver for {}", path.display()),
+                Err(error) => format!("cannot open {}: {error}", path.display()),
+            },
         }),
     }
 }
