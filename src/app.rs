@@ -217,9 +217,10 @@ async fn live(
     let serving = tokio::spawn(serving);
     ready();
     robot.run(async move { ended(&mut end).await }).await;
+    let serving_ended_first = serving.is_finished();
     left.send_replace(true);
     drop(left);
-    if serving.is_finished() {
+    if serving_ended_first {
         return serving
             .await
             .unwrap_or(Ok(()))
