@@ -257,7 +257,7 @@ impl Session {
                 let words = LastWords::new(&message, code.as_deref(), retry_after, now);
                 if self.is_worth_a_warning() {
                     warn!(
-                        message = words.text(),
+                        said = words.text(),
                         ?code,
                         ?retry_after,
                         "relay reports an error"
