@@ -289,20 +289,28 @@ impl Conversation {
         LinkEvent::Heard
     }
 
-    /// Some relays say which key they refuse.
+    /// Some relays say which key they refuse, and an echo says it, too. What dashboards say is left as it is: they do not know
+    /// the key, and one that is a word of SDP must not break every answer.
     fn without_key(&self, message: FromRelay) -> FromRelay {
-        let FromRelay::Error {
-            message,
-            code,
-            retry_after,
-        } = message
-        else {
-            return message;
-        };
-        FromRelay::Error {
-            message: self.masked(&message),
-            code,
-            retry_after,
+        match message {
+            FromRelay::Error {
+                message,
+                code,
+                retry_after,
+            } => FromRelay::Error {
+                message: self.masked(&message),
+                code,
+                retry_after,
+            },
+            FromRelay::Unknown { kind } => FromRelay::Unknown {
+                kind: self.masked(&kind),
+            },
+            spoken @ (FromRelay::Welcome { .. }
+            | FromRelay::Ready { .. }
+            | FromRelay::Answer { .. }
+            | FromRelay::IceCandidate { .. }
+            | FromRelay::Offer { .. }
+            | FromRelay::Bye { .. }) => spoken,
         }
     }
 
