@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use tokio::sync::mpsc;
 
+use crate::pipeline::feed::Feed;
 use crate::relay::client::{Link, LinkEvent};
 use crate::relay::session::{Input, Session};
 use crate::viewer::webrtc::{Peer, PeerEvent, PeerStatistics};
@@ -24,10 +25,15 @@ pub(super) struct Line {
 
 pub(super) enum Viewer {
     /// Its offer waits for the first SPS.
-    Expected {
-        ice_servers: Vec<IceServer>,
-    },
+    Expected(Expected),
     Seated(Box<Seated>),
+}
+
+pub(super) struct Expected {
+    /// What the relay gave for it.
+    pub(super) ice_servers: Vec<IceServer>,
+    /// From before the pipeline starts: the first key frame is for this viewer, too.
+    pub(super) units: Feed,
 }
 
 pub(super) struct Seated {
@@ -55,13 +61,19 @@ impl Line {
         }
     }
 
-    /// The names of those whose offer waits for a picture, with what the relay gave for each.
-    pub(super) fn expected(&self) -> Vec<(ViewerId, Vec<IceServer>)> {
-        let waits = |(viewer, state): (&ViewerId, &Viewer)| match state {
-            Viewer::Expected { ice_servers } => Some((viewer.clone(), ice_servers.clone())),
-            Viewer::Seated(_) => None,
+    /// Takes out those whose offer waits for a picture.
+    pub(super) fn take_expected(&mut self) -> Vec<(ViewerId, Expected)> {
+        let waits = |_: &ViewerId, viewer: &mut Viewer| match viewer {
+            Viewer::Expected(_) => true,
+            Viewer::Seated(_) => false,
         };
-        self.viewers.iter().filter_map(waits).collect()
+        let taken = self.viewers.extract_if(.., waits);
+        taken
+            .filter_map(|(viewer, state)| match state {
+                Viewer::Expected(expected) => Some((viewer, expected)),
+                Viewer::Seated(_) => None,
+            })
+            .collect()
     }
 
     /// Nothing is left that would want to say good-bye.
@@ -88,7 +100,7 @@ impl Line {
     pub(super) fn seated(&mut self, viewer: &ViewerId) -> Option<&mut Seated> {
         match self.viewers.get_mut(viewer) {
             Some(Viewer::Seated(seated)) => Some(seated),
-            Some(Viewer::Expected { .. }) | None => None,
+            Some(Viewer::Expected(_)) | None => None,
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Instant;
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
-use super::line::{Line, Seated, Viewer};
+use super::line::{Expected, Line, Seated, Viewer};
 use super::robot::chain;
 use crate::config::CameraConfig;
 use crate::media::Feedback;
@@ -17,8 +17,8 @@ use crate::pipeline::feed::Outlet;
 use crate::pipeline::{self, Outlets, Pipeline};
 use crate::relay::client::LinkEvent;
 use crate::relay::session::{Action, Input, LinkState};
+use crate::viewer::ViewerId;
 use crate::viewer::webrtc::{Peer, PeerEvent, PeerSettings, PeerStatistics};
-use crate::viewer::{IceServer, ViewerId};
 
 /// A camera and everyone who wants to see it.
 pub(super) struct Seat {
@@ -177,9 +177,13 @@ impl Seat {
             } => {
                 info!(%viewer, "viewer comes");
                 self.metrics.viewers_opened.add(1);
+                let expected = Expected {
+                    ice_servers,
+                    units: self.outlets.units.subscribe(),
+                };
                 let newcomer = match self.profile {
-                    Some(profile) => self.seat(&viewer, ice_servers, profile),
-                    None => Viewer::Expected { ice_servers },
+                    Some(profile) => self.seat(&viewer, expected, profile),
+                    None => Viewer::Expected(expected),
                 };
                 self.lines[line].viewers.insert(viewer, newcomer);
             }
@@ -256,24 +260,18 @@ impl Seat {
         }
         self.profile = Some(profile);
         for line in 0..self.lines.len() {
-            for (viewer, ice_servers) in self.lines[line].expected() {
-                let seated = self.seat(&viewer, ice_servers, profile);
+            for (viewer, expected) in self.lines[line].take_expected() {
+                let seated = self.seat(&viewer, expected, profile);
                 self.lines[line].viewers.insert(viewer, seated);
             }
         }
     }
 
-    fn seat(
-        &self,
-        viewer: &ViewerId,
-        ice_servers: Vec<IceServer>,
-        profile: ProfileLevelId,
-    ) -> Viewer {
+    fn seat(&self, viewer: &ViewerId, expected: Expected, profile: ProfileLevelId) -> Viewer {
         let mut settings = self.peers.clone();
-        settings.ice_servers.extend(ice_servers);
+        settings.ice_servers.extend(expected.ice_servers);
         let (tell, events) = mpsc::channel(PEER_EVENTS);
-        let units = self.outlets.units.subscribe();
-        let peer = Peer::open(viewer.clone(), settings, profile, units, tell);
+        let peer = Peer::open(viewer.clone(), settings, profile, expected.units, tell);
         Viewer::Seated(Box::new(Seated {
             connected: false,
             statistics: PeerStatistics::default(),
@@ -285,8 +283,7 @@ impl Seat {
     /// Tells viewers whose offer waits for a picture that there will be none now.
     fn turn_away_expected(&mut self, why: &str, now: Instant) {
         for line in &mut self.lines {
-            for (viewer, _) in line.expected() {
-                line.viewers.remove(&viewer);
+            for (viewer, _) in line.take_expected() {
                 line.session.handle(
                     Input::ViewerEnded {
                         viewer,

@@ -93,7 +93,7 @@ fn relay(line: &Line, now: Instant) -> RelayStatus {
 fn viewers(line: &Line) -> impl Iterator<Item = ViewerStatus> {
     line.viewers.iter().map(|(id, viewer)| {
         let (connected, statistics) = match viewer {
-            Viewer::Expected { .. } => (false, PeerStatistics::default()),
+            Viewer::Expected(_) => (false, PeerStatistics::default()),
             Viewer::Seated(seated) => (seated.connected, seated.statistics),
         };
         ViewerStatus {
