@@ -3,13 +3,19 @@
 #![allow(clippy::disallowed_methods)] // a process is watched by the real clock
 #![allow(clippy::unwrap_used)] // tests from end to end: clippy knows only functions marked #[test] as such
 
+#[path = "seed_relay/bad_messages.rs"]
+mod bad_messages;
 mod common;
+#[path = "seed_relay/lifecycle.rs"]
+mod lifecycle;
 #[path = "common/receiver.rs"]
 mod receiver;
 #[path = "seed_relay/relay.rs"]
 mod relay;
 #[path = "seed_relay/scene.rs"]
 mod scene;
+#[path = "seed_relay/secrets.rs"]
+mod secrets;
 
 use std::time::Duration;
 

@@ -1,15 +1,17 @@
 //! A relay that says exactly what a test tells it to, in the protocol of the mecha10 family without any extension.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use rovercast::viewer::IceCandidate;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::{WebSocketStream, accept_async};
 
 use super::receiver::PATIENCE;
@@ -26,7 +28,12 @@ impl SeedRelay {
 
     /// Where it was before, after an outage.
     pub(crate) async fn open_at(address: SocketAddr) -> Self {
-        let listener = TcpListener::bind(address).await.unwrap();
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_reuseaddr(true).unwrap();
+        // A relay that does not listen is full soon.
+        socket.set_recv_buffer_size(RECEIVE_BUFFER).unwrap();
+        socket.bind(address).unwrap();
+        let listener = socket.listen(16).unwrap();
         let address = listener.local_addr().unwrap();
         Self { listener, address }
     }
@@ -91,12 +98,22 @@ impl RobotLink {
         .await;
     }
 
-    /// Queues a message without looking whether the robot takes what it says.
-    pub(crate) async fn feed(&mut self, message: Value) {
-        self.socket
-            .feed(Message::text(message.to_string()))
+    /// Closes the WebSocket, with these words.
+    pub(crate) async fn hang_up(mut self, reason: &str) {
+        let frame = CloseFrame {
+            code: CloseCode::Again,
+            reason: reason.into(),
+        };
+        self.socket.close(Some(frame)).await.unwrap();
+    }
+
+    /// Says what a robot answers, and does not listen, until the robot waits for us to listen and takes nothing more.
+    pub(crate) async fn provoke_until_stuck(&mut self) {
+        let refused = Message::text(json!({ "type": "offer" }).to_string());
+        while timeout(STUCK, self.socket.send(refused.clone()))
             .await
-            .unwrap();
+            .is_ok()
+        {}
     }
 
     /// The robot's next message. May be dropped at any point.
@@ -105,7 +122,9 @@ impl RobotLink {
             match self.next().await {
                 Message::Text(text) => return serde_json::from_str(&text).unwrap(),
                 Message::Ping(_) | Message::Pong(_) => {}
-                other => panic!("robot sent {other:?} when expecting a text"),
+                other @ (Message::Binary(_) | Message::Close(_) | Message::Frame(_)) => {
+                    panic!("robot sent {other:?} when expecting a text")
+                }
             }
         }
     }
@@ -128,7 +147,9 @@ impl RobotLink {
             match self.next().await {
                 Message::Close(frame) => return frame.unwrap(),
                 Message::Ping(_) | Message::Pong(_) => {}
-                other => panic!("robot sent {other:?} when expecting a close frame"),
+                other @ (Message::Text(_) | Message::Binary(_) | Message::Frame(_)) => {
+                    panic!("robot sent {other:?} when expecting a close frame")
+                }
             }
         }
     }
@@ -167,3 +188,9 @@ async fn in_time<T>(what: &str, work: impl Future<Output = T>) -> T {
         Err(_) => panic!("waited {PATIENCE:?} in vain for {what}"),
     }
 }
+
+/// The longest offer of a robot has 4 KB.
+const RECEIVE_BUFFER: u32 = 16 * 1024;
+
+/// A robot reads within milliseconds, even on a machine that does much else; one that has not by now waits itself.
+const STUCK: Duration = Duration::from_millis(500);

@@ -14,8 +14,8 @@ use super::receiver::{Arrival, PATIENCE, Receiver};
 use super::relay::{RobotLink, SeedRelay};
 
 /// Every character that a URL gives a meaning to, and the percent sign itself.
-pub(crate) const KEY: &str = "s3cr&t/+%=#?\"key";
-pub(crate) const KEY_ENCODED: &str = "s3cr%26t%2F%2B%25%3D%23%3F%22key";
+pub(crate) const KEY: &str = "s3cr&t/+%=#?key";
+pub(crate) const KEY_ENCODED: &str = "s3cr%26t%2F%2B%25%3D%23%3Fkey";
 
 /// What differs between robots.
 pub(crate) struct Robot {
