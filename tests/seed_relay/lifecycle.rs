@@ -44,13 +44,12 @@ async fn robot_leaves_a_relay_that_takes_nothing_within_a_second() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn second_sigterm_ends_the_robot_at_once() {
+async fn second_signal_ends_the_robot_at_once() {
     let mut scene = at_a_deaf_relay("twice").await;
-    scene.robot.ask_to_end();
-    // It now waits for the relay to take its good-bye.
-    scene.robot.until_said("shutting down");
 
+    // The first alone would have it wait for the relay to take its good-bye. Of two that are alike, the kernel might make one.
     scene.robot.ask_to_end();
+    scene.robot.interrupt();
     let exit = scene.robot.exit();
 
     assert_eq!(exit.code(), Some(1));

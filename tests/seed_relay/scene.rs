@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 
 use rovercast::media::h264::NalType;
+use rovercast::viewer::IceCandidate;
 use serde_json::{Value, json};
 
 use super::common::http::{self, Metrics};
@@ -24,7 +25,7 @@ pub(crate) struct Robot {
     /// The line with the camera's id; a lone camera needs none.
     pub(crate) camera_id: &'static str,
     /// More of `[webrtc]`.
-    pub(crate) webrtc: &'static str,
+    pub(crate) webrtc: String,
     pub(crate) log: &'static str,
 }
 
@@ -34,7 +35,7 @@ impl Default for Robot {
             source: "test-card",
             encoder: "auto",
             camera_id: "id = \"front\"",
-            webrtc: "",
+            webrtc: String::new(),
             log: "rovercast=debug",
         }
     }
@@ -111,33 +112,33 @@ impl Scene {
     /// A robot and who watches it, three pictures in.
     pub(crate) async fn watched(name: &str, robot: Robot) -> (Self, Receiver) {
         let mut scene = Self::open(name, robot).await;
-        let mut viewer = scene.join().await;
+        let mut viewer = scene.join("ready").await;
         pictures(&mut viewer, 3).await;
         (scene, viewer)
     }
 
-    /// A dashboard comes, and its picture.
-    pub(crate) async fn join(&mut self) -> Receiver {
-        let offer = self.offer().await;
+    /// A dashboard comes, announced by one of the two words for it, and its picture.
+    pub(crate) async fn join(&mut self, ready: &str) -> Receiver {
+        let offer = self.offer(ready).await;
         let mut viewer = Receiver::open().await;
         let answer = viewer.answer(&offer).await;
         self.link
             .say(json!({ "type": "answer", "sdp": answer }))
             .await;
-        self.trickle(&mut viewer).await;
+        self.trickle(&mut viewer, &offer).await;
         viewer
     }
 
     /// Says that a dashboard is ready, and returns the robot's offer.
-    pub(crate) async fn offer(&mut self) -> String {
-        self.link.say(json!({ "type": "dashboard_ready" })).await;
+    pub(crate) async fn offer(&mut self, ready: &str) -> String {
+        self.link.say(json!({ "type": ready })).await;
         let offer = self.link.hear_kind("offer").await;
         assert_eq!(fields(&offer), ["sdp", "type"], "{offer}");
         offer["sdp"].as_str().unwrap().to_owned()
     }
 
     /// Carries candidates both ways until the picture is there.
-    pub(crate) async fn trickle(&mut self, viewer: &mut Receiver) {
+    async fn trickle(&mut self, viewer: &mut Receiver, offer: &str) {
         loop {
             tokio::select! {
                 arrival = viewer.arrival() => match arrival {
@@ -145,7 +146,7 @@ impl Scene {
                     Arrival::Picture => return,
                 },
                 message = self.link.hear() => {
-                    viewer.add_candidate(candidate(&message)).await;
+                    viewer.add_candidate(candidate(&message, offer)).await;
                 }
             }
         }
@@ -173,17 +174,16 @@ impl Endpoints {
     }
 }
 
-/// Reads a candidate as the seed's dashboards do: they need the `sdp_mid`.
-fn candidate(message: &Value) -> rovercast::viewer::IceCandidate {
+/// A robot's candidate, which must belong to a media section of its offer.
+fn candidate(message: &Value, offer: &str) -> IceCandidate {
     assert_eq!(message["type"], "ice_candidate", "{message}");
-    assert_eq!(
-        fields(message),
-        ["candidate", "sdp_mid", "sdp_mline_index", "type"],
-        "{message}"
-    );
-    rovercast::viewer::IceCandidate {
+    let expected = ["candidate", "sdp_mid", "sdp_mline_index", "type"];
+    assert_eq!(fields(message), expected, "{message}");
+    let mid = message["sdp_mid"].as_str().unwrap();
+    assert!(offer.contains(&format!("\r\na=mid:{mid}\r\n")), "{message}");
+    IceCandidate {
         candidate: message["candidate"].as_str().unwrap().to_owned(),
-        sdp_mid: Some(message["sdp_mid"].as_str().unwrap().to_owned()),
+        sdp_mid: Some(mid.to_owned()),
         sdp_mline_index: message["sdp_mline_index"]
             .as_u64()
             .map(|index| index as u16),
