@@ -77,6 +77,8 @@ pub enum AppError {
     },
     #[error(transparent)]
     Relay(#[from] RelayError),
+    #[error(transparent)]
+    Tls(#[from] Box<ServeError>),
     #[error("cannot serve on {address}")]
     Serve {
         address: SocketAddr,
@@ -155,6 +157,9 @@ pub async fn demo(options: DemoOptions) -> Result<(), AppError> {
 /// The reference relay alone, until SIGTERM or SIGINT.
 pub async fn relay(options: RelayOptions) -> Result<(), AppError> {
     let mut end = end_signal()?;
+    if let Some(tls) = &options.tls {
+        tls.check().map_err(Box::new)?;
+    }
     let (listener, address) = listen(options.listen).await?;
     let relay = Relay::new(RelaySettings {
         listen: address,
@@ -334,6 +339,18 @@ async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), AppErr
     let listener = TcpListener::bind(address).await.map_err(told)?;
     let bound = listener.local_addr().map_err(told)?;
     Ok((listener, bound))
+}
+
+/// An error and all that caused it, in one line.
+pub(crate) fn with_sources(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        line.push_str(": ");
+        line.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    line
 }
 
 /// Turns true at SIGTERM or SIGINT; a second signal ends the process at once.

@@ -6,7 +6,6 @@ mod check;
 mod probe;
 mod status;
 
-use std::error::Error;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -16,7 +15,7 @@ use std::str::FromStr;
 use clap::{Args, Parser, Subcommand};
 use tracing::error;
 
-use crate::app::{self, AppError, DemoOptions, RelayOptions, TlsFiles};
+use crate::app::{self, AppError, DemoOptions, RelayOptions, TlsFiles, with_sources};
 use crate::config::{BitrateRange, CameraConfig, Source, frame_interval};
 use crate::media::{Bitrate, Size};
 use crate::systemd;
@@ -306,18 +305,6 @@ fn announce(line: &str) {
 /// What people should know, on stderr. When nobody listens there, nobody can be told.
 fn complain(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
-}
-
-/// An error and what caused it, on one line.
-fn with_sources(error: &dyn Error) -> String {
-    let mut line = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        line.push_str(": ");
-        line.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    line
 }
 
 const WRONG_USAGE: u8 = 2;

@@ -43,9 +43,9 @@ pub struct CameraStatus {
     pub source: String,
     /// asleep, starting, running, stopping or waiting.
     pub state: String,
-    /// Why it waits, when it does.
+    /// Why it failed last; absent once it has run again.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub why: Option<String>,
+    pub failure: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_try_in_s: Option<f64>,
     /// profile_idc, constraint flags and level_idc of the last SPS, in hex.

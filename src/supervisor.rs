@@ -104,7 +104,6 @@ pub enum CameraState {
     /// It failed and is tried again.
     Waiting {
         until: Instant,
-        why: String,
     },
 }
 
@@ -136,6 +135,8 @@ struct Camera {
     keep_warm: bool,
     /// When the last viewer left, while the pipeline runs on for the next.
     deserted: Option<Instant>,
+    /// Why it failed, until it runs again.
+    failure: Option<String>,
     backoff: Backoff,
 }
 
@@ -155,6 +156,7 @@ impl Supervisor {
             viewers: 0,
             keep_warm,
             deserted: None,
+            failure: None,
             backoff: Backoff::new(
                 RESTART_FIRST,
                 RESTART_MAX,
@@ -194,6 +196,7 @@ impl Supervisor {
                 match camera.state {
                     CameraState::Starting { .. } => {
                         camera.backoff.connected(now);
+                        camera.failure = None;
                         camera.state = CameraState::Running { moved: now };
                     }
                     CameraState::Running { .. } => {
@@ -236,7 +239,7 @@ impl Supervisor {
                     Some(_) | None => Some(stall),
                 }
             }
-            CameraState::Waiting { until, .. } => Some((until, "camera restart")),
+            CameraState::Waiting { until } => Some((until, "camera restart")),
             CameraState::Asleep | CameraState::Stopping { .. } => None,
         });
         // While something is stuck only its end can bring food.
@@ -249,6 +252,11 @@ impl Supervisor {
         &self.cameras[camera].state
     }
 
+    /// Why the camera failed last; `None` once it has run again.
+    pub fn failure(&self, camera: CameraIndex) -> Option<&str> {
+        self.cameras[camera].failure.as_deref()
+    }
+
     /// False when something is neither moving nor declared to be resting.
     pub fn is_healthy(&self, now: Instant) -> bool {
         self.cameras.iter().all(|camera| camera.is_healthy(now))
@@ -256,6 +264,7 @@ impl Supervisor {
 
     fn failed(&mut self, index: CameraIndex, why: String, lasting: bool, now: Instant) {
         let camera = &mut self.cameras[index];
+        camera.failure = Some(why);
         if self.shutting_down {
             camera.state = CameraState::Asleep;
             return;
@@ -265,10 +274,7 @@ impl Supervisor {
         if lasting {
             delay = RESTART_MAX;
         }
-        camera.state = CameraState::Waiting {
-            until: now + delay,
-            why,
-        };
+        camera.state = CameraState::Waiting { until: now + delay };
     }
 
     fn stopped(&mut self, index: CameraIndex, now: Instant) {
@@ -279,9 +285,9 @@ impl Supervisor {
                 ..
             } if !self.shutting_down => {
                 camera.backoff.disconnected(now);
+                camera.failure = Some("it stood still".into());
                 camera.state = CameraState::Waiting {
                     until: now + camera.backoff.next_delay(now, None),
-                    why: "it stood still".into(),
                 };
             }
             CameraState::Stopping { .. }
@@ -553,7 +559,7 @@ mod tests {
             }]
         );
         scene.tell(Report::Stopped { camera: 0 });
-        let CameraState::Waiting { until, .. } = *scene.supervisor.state(0) else {
+        let CameraState::Waiting { until } = *scene.supervisor.state(0) else {
             panic!("it waits before it starts again");
         };
         scene.now = until;
@@ -575,10 +581,37 @@ mod tests {
         assert_eq!(
             scene.supervisor.state(0),
             &CameraState::Waiting {
-                until: scene.now + RESTART_MAX,
-                why: "not a video".into()
+                until: scene.now + RESTART_MAX
             }
         );
+        assert_eq!(scene.supervisor.failure(0), Some("not a video"));
+    }
+
+    #[test]
+    fn failure_is_remembered_until_the_camera_runs_again() {
+        let mut scene = Scene::new();
+        scene.tell(Report::Viewers {
+            camera: 0,
+            count: 1,
+        });
+        scene.tell(Report::Failed {
+            camera: 0,
+            why: "unplugged".into(),
+            lasting: false,
+        });
+        scene.tell(Report::Viewers {
+            camera: 0,
+            count: 0,
+        });
+        assert_eq!(scene.supervisor.state(0), &CameraState::Asleep);
+        assert_eq!(scene.supervisor.failure(0), Some("unplugged"));
+
+        scene.tell(Report::Viewers {
+            camera: 0,
+            count: 1,
+        });
+        scene.tell(Report::Moved { camera: 0 });
+        assert_eq!(scene.supervisor.failure(0), None);
     }
 
     #[test]

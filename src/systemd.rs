@@ -47,10 +47,12 @@ pub fn credential(name: &str) -> Option<PathBuf> {
 ///
 /// To be called once, before the first thread starts. From then on a panic is logged as an error before the process ends.
 pub fn init_logging(filter: &str) -> Result<(), LoggingError> {
-    let filter = filter.parse::<Targets>().map_err(|source| LoggingError::Filter {
-        filter: filter.to_owned(),
-        source,
-    })?;
+    let filter = filter
+        .parse::<Targets>()
+        .map_err(|source| LoggingError::Filter {
+            filter: filter.to_owned(),
+            source,
+        })?;
     let journal = stderr_is_journal()
         .then(tracing_journald::layer)
         .and_then(Result::ok)

@@ -58,6 +58,7 @@ const RINGS: &[(Ring, &[&str])] = &[
             "http",
             "network",
             "pipeline",
+            "pipeline::*",
             "relay::client",
             "relay::client::*",
             "relay::server",

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use tracing::{info, info_span, warn};
 
 use super::seat::{Event, News, Seat};
-use super::status;
+use super::{status, with_sources};
 use crate::http::{Answer, Question};
 use crate::supervisor::{Action, Report, StopReason, Supervisor};
 use crate::systemd;
@@ -163,7 +163,7 @@ impl Robot {
             News::Moved => Report::Moved { camera },
             News::Ended(Ok(())) => Report::Stopped { camera },
             News::Ended(Err(error)) => {
-                let why = chain(&error);
+                let why = with_sources(&error);
                 warn!(why, "camera or encoder failed");
                 Report::Failed {
                     camera,
@@ -221,18 +221,6 @@ impl Robot {
             Action::Exit => self.cameras_closed = true,
         }
     }
-}
-
-/// An error with all that caused it, in one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 /// systemd and people wait for this; what has not closed by then is closed by the kernel.

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
 use super::line::{Expected, Line, Seated, Viewer};
-use super::robot::chain;
+use super::with_sources;
 use crate::config::CameraConfig;
 use crate::media::Feedback;
 use crate::media::h264::ProfileLevelId;
@@ -131,7 +131,7 @@ impl Seat {
             Event::Pipeline(pipeline::Report::Ended(result)) => {
                 self.pipeline = None;
                 if let Err(error) = &result {
-                    self.turn_away_expected(&chain(error), now);
+                    self.turn_away_expected(&with_sources(error), now);
                 }
                 return Some(News::Ended(result));
             }

@@ -8,12 +8,12 @@ use super::seat::Seat;
 use crate::http::{CameraStatus, RelayStatus, Status, ViewerStatus};
 use crate::metrics::{CameraGauges, exposition};
 use crate::relay::session::{LinkState, LinkStatus};
-use crate::supervisor::CameraState;
+use crate::supervisor::{CameraState, Supervisor};
 use crate::viewer::webrtc::PeerStatistics;
 
 pub(super) fn status(robot: &Robot, now: Instant) -> Status {
     let cameras: Vec<_> = (robot.seats.iter().enumerate())
-        .map(|(index, seat)| camera(seat, robot.supervisor.state(index), now))
+        .map(|(index, seat)| camera(seat, index, &robot.supervisor, now))
         .collect();
     Status {
         version: env!("CARGO_PKG_VERSION").into(),
@@ -21,8 +21,7 @@ pub(super) fn status(robot: &Robot, now: Instant) -> Status {
         uptime_s: seconds(robot.started, now),
         healthy: robot.supervisor.is_healthy(now),
         ready: cameras.iter().all(|camera| {
-            camera.state != "waiting"
-                && camera.relays.iter().all(|relay| relay.state == "connected")
+            camera.failure.is_none() && camera.relays.iter().all(|relay| relay.state == "connected")
         }),
         cameras,
     }
@@ -47,19 +46,20 @@ pub(super) fn metrics(robot: &Robot) -> String {
     exposition(&cameras)
 }
 
-fn camera(seat: &Seat, state: &CameraState, now: Instant) -> CameraStatus {
-    let (why, next_try_in_s) = match state {
-        CameraState::Waiting { until, why } => (Some(why.clone()), Some(seconds(now, *until))),
+fn camera(seat: &Seat, index: usize, supervisor: &Supervisor, now: Instant) -> CameraStatus {
+    let state = supervisor.state(index);
+    let next_try_in_s = match state {
+        CameraState::Waiting { until } => Some(seconds(now, *until)),
         CameraState::Asleep
         | CameraState::Starting { .. }
         | CameraState::Running { .. }
-        | CameraState::Stopping { .. } => (None, None),
+        | CameraState::Stopping { .. } => None,
     };
     CameraStatus {
         id: seat.config.name().into(),
         source: seat.config.source.to_string(),
         state: state.word().into(),
-        why,
+        failure: supervisor.failure(index).map(str::to_owned),
         next_try_in_s,
         profile_level_id: seat.profile.map(|profile| profile.to_string()),
         relays: seat.lines.iter().map(|line| relay(line, now)).collect(),

@@ -31,6 +31,13 @@ pub struct TlsFiles {
     pub key: PathBuf,
 }
 
+impl TlsFiles {
+    /// Reads both, so that what is wrong with them is told before anything is served.
+    pub fn check(&self) -> Result<(), ServeError> {
+        acceptor(self).map(drop)
+    }
+}
+
 /// Why the server cannot serve.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
