@@ -1,6 +1,7 @@
 //! What systemd wants to hear, and where it keeps what we want to know. Outside systemd all of it does nothing.
 
 use std::env;
+use std::fs;
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -38,7 +39,8 @@ pub fn watchdog_interval() -> Option<Duration> {
     sd_notify::watchdog_enabled()
 }
 
-/// The file of a credential that the unit was given (`LoadCredential=`, systemd.exec(5)), when it was.
+/// The file of a credential that the unit was given (`LoadCredential=`, systemd.exec(5)), when it was. A blank one is none: the unit
+/// has it as a stand-in (`SetCredential=`), without which systemd would not start a robot that has no key.
 pub fn credential(name: &str) -> Option<PathBuf> {
     credential_in(Path::new(&env::var_os("CREDENTIALS_DIRECTORY")?), name)
 }
@@ -102,7 +104,8 @@ fn notify(state: &NotifyState<'_>) {
 
 fn credential_in(directory: &Path, name: &str) -> Option<PathBuf> {
     let path = directory.join(name);
-    path.is_file().then_some(path)
+    let content = fs::read(&path).ok()?;
+    (!content.trim_ascii().is_empty()).then_some(path)
 }
 
 /// systemd.exec(5), `$JOURNAL_STREAM`: device and inode of the stream to the journal, to be compared with our stderr, which
@@ -122,6 +125,8 @@ fn is_stream(stream: &str, device: u64, inode: u64) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::process;
+
     use super::*;
 
     #[test]
@@ -133,12 +138,16 @@ mod tests {
     }
 
     #[test]
-    fn a_credential_is_found_only_when_the_unit_was_given_it() {
-        let directory = Path::new(env!("CARGO_MANIFEST_DIR"));
+    fn a_credential_is_found_only_when_the_unit_was_given_one() {
+        let directory = env::temp_dir().join(format!("rovercast-credentials-{}", process::id()));
+        fs::create_dir_all(&directory).unwrap();
+        fs::write(directory.join("relay-api-key"), "word\n").unwrap();
+        fs::write(directory.join("stand-in"), "\n").unwrap();
 
-        let found = credential_in(directory, "Cargo.toml");
+        let names = ["relay-api-key", "stand-in", "missing"];
+        let found = names.map(|name| credential_in(&directory, name));
 
-        assert_eq!(found, Some(directory.join("Cargo.toml")));
-        assert_eq!(credential_in(directory, "relay-api-key"), None);
+        fs::remove_dir_all(&directory).unwrap();
+        assert_eq!(found, [Some(directory.join("relay-api-key")), None, None]);
     }
 }
