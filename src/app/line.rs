@@ -83,9 +83,9 @@ impl Line {
 
     pub(super) fn hear(&mut self, event: LinkEvent, now: Instant) {
         let input = match event {
-            LinkEvent::Opened => {
+            LinkEvent::Opened { from } => {
                 self.link_is_up = true;
-                Input::LinkOpened
+                Input::LinkOpened { from }
             }
             LinkEvent::Heard => Input::LinkHeard,
             LinkEvent::Text(message) => Input::LinkMessage(message),
