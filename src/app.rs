@@ -274,12 +274,12 @@ fn robot(
     started: Instant,
 ) -> Result<(Robot, mpsc::Sender<http::Question>), AppError> {
     let mut seats = Vec::new();
-    for camera in &config.cameras {
+    for (index, camera) in config.cameras.iter().enumerate() {
         let mut seat = Seat::new(camera.clone(), peers.clone());
         for route in routes {
             let (tell, events) = mpsc::channel(LINK_EVENTS);
             let link = Link::new(route.link(&config.robot.id, camera), tell);
-            let session = Session::new(&route.session(config), seed()?);
+            let session = Session::new(&route.session(config, index), seed()?);
             seat.lines
                 .push(Line::new(route.shown.clone(), session, link, events));
         }

@@ -89,8 +89,19 @@ pub struct RelayConfig {
     /// Trusted instead of the system's roots.
     pub ca_file: Option<PathBuf>,
     pub client_certificate: Option<ClientCertificate>,
+    /// The way to the relay, where only a proxy has one.
+    pub proxy: Option<ProxyConfig>,
     pub ping_interval: Duration,
     pub backoff: BackoffConfig,
+}
+
+/// An HTTP proxy that passes on what it cannot read (`CONNECT`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProxyConfig {
+    /// Scheme `http`, no user, no path: free of secrets.
+    pub url: Url,
+    /// Holds `user:password`.
+    pub login_file: Option<PathBuf>,
 }
 
 /// PEM files.

@@ -59,6 +59,10 @@ fn write_relay(out: &mut String, relay: &RelayConfig) -> fmt::Result {
         write_path(out, "client_cert_file", Some(&certificate.cert_file))?;
         write_path(out, "client_key_file", Some(&certificate.key_file))?;
     }
+    if let Some(proxy) = &relay.proxy {
+        writeln!(out, "proxy = {}", quoted(proxy.url.as_str()))?;
+        write_path(out, "proxy_login_file", proxy.login_file.as_deref())?;
+    }
     writeln!(
         out,
         "ping_interval = \"{}\"",

@@ -7,6 +7,14 @@ use proptest::prelude::*;
 use super::*;
 
 #[test]
+fn login_for_a_proxy_that_is_not_named_is_a_mistake() {
+    assert_eq!(
+        refusal("[robot]\nid = \"r\"\n[relay]\nurl = \"wss://r\"\nproxy_login_file = \"/login\"\n"),
+        "rovercast.toml:3:2: relay.proxy: is missing: proxy_login_file is of no use without it"
+    );
+}
+
+#[test]
 fn a_name_is_all_that_a_robot_needs() {
     let config = read("[robot]\nid = \"rover-7\"\n").unwrap();
 
@@ -545,6 +553,8 @@ auth = "bearer"
 ca_file = "/etc/rovercast/ca.pem"
 client_cert_file = "/etc/rovercast/robot.pem"
 client_key_file = "/etc/rovercast/robot.key"
+proxy = "http://proxy.example.com:3128"
+proxy_login_file = "/run/credentials/rovercast.service/proxy-login"
 ping_interval = "15 s"
 backoff = { first = "500 ms", max = "2 min", reset_after = "30 s" }
 
