@@ -90,6 +90,7 @@ pub struct Peer {
 enum Command {
     Answer(String),
     Candidate(IceCandidate),
+    RestartIce,
     Close,
 }
 
@@ -124,6 +125,11 @@ impl Peer {
 
     pub fn candidate(&self, candidate: IceCandidate) {
         self.command(Command::Candidate(candidate));
+    }
+
+    /// The robot's network changed: another offer follows, with the addresses that there are now.
+    pub fn restart_ice(&self) {
+        self.command(Command::RestartIce);
     }
 
     /// Says good-bye to the browser; `Ended` follows within half a second.
@@ -253,6 +259,7 @@ impl Session {
                 command = commands.recv() => Some(match command {
                     Some(Command::Answer(sdp)) => Input::Answer(sdp),
                     Some(Command::Candidate(candidate)) => Input::RemoteCandidate(candidate),
+                    Some(Command::RestartIce) => Input::NetworkChanged,
                     Some(Command::Close) | None => Input::Close,
                 }),
                 Some(happening) = happenings.recv() => self.happened(happening).await,
@@ -297,6 +304,13 @@ impl Session {
                         warn!(%error, "cannot use a candidate of the browser, going on without it");
                     }
                 }
+                Action::RestartIce => match self.connection.offer_another_way().await {
+                    Ok(sdp) => self.events.tell(PeerEvent::Offer { sdp }).await,
+                    Err(error) => {
+                        let found = error.to_string();
+                        self.viewer.handle(Input::AnswerRefused(found), now);
+                    }
+                },
                 Action::Send(unit) => {
                     self.stream.push(unit);
                     anything_to_send = true;

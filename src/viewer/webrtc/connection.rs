@@ -125,6 +125,12 @@ impl Connection {
         Ok(sdp)
     }
 
+    /// An offer of another way: sockets are bound anew on what addresses there are now. RFC 8445, section 2.4.
+    pub(super) async fn offer_another_way(&self) -> Result<String> {
+        self.peer.restart_ice().await?;
+        self.offer().await
+    }
+
     pub(super) async fn answer(&self, sdp: String) -> Result<()> {
         let answer = RTCSessionDescription::answer(sdp)?;
         // Port 0 refuses a media section (RFC 9429, section 5.3.1); the crate would wait for packets that never come.
@@ -286,6 +292,8 @@ fn setting_engine(settings: &PeerSettings) -> SettingEngine {
     SettingEngineBuilder::new()
         .with_include_loopback_candidate(settings.loopback)
         .with_multicast_dns_mode(MulticastDnsMode::QueryOnly)
+        // The sockets of addresses that are gone lead nowhere.
+        .with_discard_local_candidates_during_ice_restart(true)
         // Browsers hide their addresses; their own checks arrive a second before a hidden name is resolved. The first pair
         // that works is good enough, and a better one may still be nominated by the browser.
         .with_host_acceptance_min_wait(at_once)
