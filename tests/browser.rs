@@ -10,6 +10,8 @@ mod common;
 mod files;
 #[path = "browser/lifecycle.rs"]
 mod lifecycle;
+#[path = "browser/network.rs"]
+mod network;
 #[path = "browser/outages.rs"]
 mod outages;
 #[path = "browser/picture.rs"]

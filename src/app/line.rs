@@ -97,6 +97,16 @@ impl Line {
         self.session.handle(input, now);
     }
 
+    /// Lets every viewer look for other ways. Those whose offer is yet to be made need not.
+    pub(super) fn restart_ice(&self) {
+        for viewer in self.viewers.values() {
+            match viewer {
+                Viewer::Seated(seated) => seated.peer.restart_ice(),
+                Viewer::Expected { .. } => {}
+            }
+        }
+    }
+
     pub(super) fn seated(&mut self, viewer: &ViewerId) -> Option<&mut Seated> {
         match self.viewers.get_mut(viewer) {
             Some(Viewer::Seated(seated)) => Some(seated),

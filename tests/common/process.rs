@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::namespace::Namespace;
 use super::{artefact, http, wait_for};
 
 /// One process of the real binary. It dies with this value.
@@ -34,11 +35,22 @@ impl Rovercast {
 
     /// The same with a log filter of its own.
     pub(crate) fn start_logging(name: &str, filter: &str, arguments: &[&str]) -> Self {
+        let command = Command::new(env!("CARGO_BIN_EXE_rovercast"));
+        Self::start_as(name, command, filter, arguments)
+    }
+
+    /// The same as another command, to which the arguments are added.
+    pub(crate) fn start_as(
+        name: &str,
+        mut command: Command,
+        filter: &str,
+        arguments: &[&str],
+    ) -> Self {
         let log = format!("{name}.log");
         let mut file = File::create(artefact(&log)).expect("target is writable");
         writeln!(file, "$ rovercast {}", arguments.join(" ")).expect("target is writable");
         let started = Instant::now();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_rovercast"))
+        let mut child = command
             .args(arguments)
             .env("ROVERCAST_LOG", filter)
             .env("NO_COLOR", "1")
@@ -71,44 +83,37 @@ impl Rovercast {
     ///
     /// Where `relay` is its own `http` address, it serves the reference relay and the viewer page, too.
     pub(crate) fn run(name: &str, source: &str, http: SocketAddr, relay: SocketAddr) -> Self {
-        let key = artefact(&format!("{name}.key"));
-        fs::write(&key, "not-so-secret\n").expect("target is writable");
-        fs::set_permissions(&key, Permissions::from_mode(0o600)).expect("it is our file");
-        let config = artefact(&format!("{name}.toml"));
-        let text = format!(
-            r#"[robot]
-id = "rover-7"
-
-[[camera]]
-id = "front"
-source = "{source}"
-size = "640x360"
-fps = 30
-bitrate = {{ min = "300 kbps", start = "2 Mbps", max = "2 Mbps" }}
-
-[relay]
-url = "ws://{relay}/webrtc-relay"
-api_key_file = "{}"
-
-[webrtc]
-max_viewers = 16
-
-[http]
-listen = "{http}"
-viewer = {}
-"#,
-            key.display(),
-            http == relay
-        );
-        fs::write(&config, text).expect("target is writable");
-        let path = config.to_str().expect("target is UTF-8");
-        let robot = Self::start(name, &["run", "--config", path]);
+        let config = configuration(name, source, http, relay);
+        let robot = Self::start(name, &["run", "--config", &config]);
         wait_for("/readyz", Duration::from_secs(10), || {
             http::get(http, "/readyz")
                 .ok()
                 .filter(|answer| answer.status == 200)
         });
         robot
+    }
+
+    /// The same with the test card, in a network of its own, where it answers on [`Self::HTTP_INSIDE`] of all its addresses.
+    pub(crate) fn run_inside(name: &str, network: &Namespace, relay: SocketAddr) -> Self {
+        let http = SocketAddr::from(([0, 0, 0, 0], Self::HTTP_INSIDE));
+        let config = configuration(name, "test-card", http, relay);
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &network.name]);
+        command.arg(env!("CARGO_BIN_EXE_rovercast"));
+        Self::start_as(name, command, &["run", "--config", &config])
+    }
+
+    pub(crate) const HTTP_INSIDE: u16 = 8081;
+
+    /// How long after `start` it printed a line with `words` in it.
+    pub(crate) fn line_after(&self, start: Instant, words: &str, within: Duration) -> Duration {
+        let what = format!("\"{words}\" in {}", self.log);
+        wait_for(&what, within, || {
+            let lines = self.output.lock().expect("readers do not panic");
+            let mut lines = lines.iter().filter(|(at, _)| *at >= start);
+            let (at, _) = lines.find(|(_, line)| line.contains(words))?;
+            Some(*at - start)
+        })
     }
 
     pub(crate) fn id(&self) -> Pid {
@@ -202,6 +207,41 @@ impl Drop for Rovercast {
         // A process that has ended already is none to worry about: both calls then succeed.
         self.kill();
     }
+}
+
+/// Writes the configuration of the robot `rover-7` and tells where.
+fn configuration(name: &str, source: &str, http: SocketAddr, relay: SocketAddr) -> String {
+    let key = artefact(&format!("{name}.key"));
+    fs::write(&key, "not-so-secret\n").expect("target is writable");
+    fs::set_permissions(&key, Permissions::from_mode(0o600)).expect("it is our file");
+    let config = artefact(&format!("{name}.toml"));
+    let text = format!(
+        r#"[robot]
+id = "rover-7"
+
+[[camera]]
+id = "front"
+source = "{source}"
+size = "640x360"
+fps = 30
+bitrate = {{ min = "300 kbps", start = "2 Mbps", max = "2 Mbps" }}
+
+[relay]
+url = "ws://{relay}/webrtc-relay"
+api_key_file = "{}"
+
+[webrtc]
+max_viewers = 16
+
+[http]
+listen = "{http}"
+viewer = {}
+"#,
+        key.display(),
+        http == relay
+    );
+    fs::write(&config, text).expect("target is writable");
+    config.to_str().expect("target is UTF-8").to_owned()
 }
 
 /// Copies a stream line by line to memory and to the log, until its process ends.

@@ -1,0 +1,153 @@
+//! The robot's network changes under it. These make network namespaces, which takes root; without it they say so and do nothing.
+
+use std::net::SocketAddr;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::common::browser::{Browser, Page};
+use super::common::namespace::Namespace;
+use super::common::process::Rovercast;
+use super::common::sampler::Samples;
+use super::common::{http, wait_for};
+use super::watch;
+
+/// A robot behind a cable, and a relay on this side of it.
+struct Site {
+    _robot: Rovercast,
+    _relay: Rovercast,
+    network: Namespace,
+    relay_at: SocketAddr,
+}
+
+impl Site {
+    fn open(name: &str) -> Option<Self> {
+        let network = Namespace::new()?;
+        let listen = format!("{}:0", network.outside());
+        let mut relay = Rovercast::start(&format!("{name}.relay"), &["relay", "--listen", &listen]);
+        let relay_at = relay.address();
+        let robot = Rovercast::run_inside(&format!("{name}.robot"), &network, relay_at);
+        let site = Self {
+            _robot: robot,
+            _relay: relay,
+            network,
+            relay_at,
+        };
+        wait_for("the robot at the relay", Duration::from_secs(10), || {
+            site.link_age(2)
+        });
+        Some(site)
+    }
+
+    fn watch<'b>(&self, browser: &'b Browser) -> Page<'b> {
+        let url = format!("http://{}/?robot=rover-7&camera=front", self.relay_at);
+        watch(browser, &url)
+    }
+
+    /// For how long the robot's link has been standing; `host` is where the robot is now.
+    fn link_age(&self, host: u8) -> Option<Duration> {
+        let at = SocketAddr::from((self.network.inside(host), Rovercast::HTTP_INSIDE));
+        let status = http::get(at, "/status").ok()?;
+        let status: serde_json::Value = serde_json::from_str(&status.body).ok()?;
+        let relay = &status["cameras"][0]["relays"][0];
+        let stands = relay["state"] == "connected";
+        stands.then(|| Duration::from_secs_f64(relay["since_s"].as_f64().unwrap_or_default()))
+    }
+
+    /// How long after `change` a new link stands.
+    fn relinked(&self, host: u8, change: Instant) -> Duration {
+        wait_for("a new link", Duration::from_secs(20), || {
+            let age = self.link_age(host)?;
+            change.elapsed().checked_sub(age)
+        })
+    }
+}
+
+/// The longest pause until now; the page must have shown pictures in the last second.
+fn longest_pause(page: &Page<'_>) -> Duration {
+    let samples = Samples::take(page);
+    thread::sleep(Duration::from_secs(1));
+    let after = Samples::take(page);
+    assert!(
+        after.frames().len() > 15,
+        "only {} pictures in the last second",
+        after.frames().len()
+    );
+    samples.longest_pause()
+}
+
+#[test]
+fn picture_is_back_two_seconds_after_the_robot_got_another_address() {
+    let Some(site) = Site::open("other_address") else {
+        return;
+    };
+    let browser = Browser::open("other_address");
+    let page = site.watch(&browser);
+    thread::sleep(Duration::from_secs(2));
+    drop(Samples::take(&page));
+
+    let changed = Instant::now();
+    site.network
+        .ip(&format!("addr del {}/24 dev eth0", site.network.inside(2)));
+    site.network
+        .ip(&format!("addr add {}/24 dev eth0", site.network.inside(3)));
+    site.network.ip(&format!(
+        "route replace default via {}",
+        site.network.outside()
+    ));
+    let linked = site.relinked(3, changed);
+    thread::sleep(Duration::from_secs(5));
+
+    let pause = longest_pause(&page);
+    println!("the link was back after {linked:?}, the picture stood still for {pause:?}");
+    assert!(linked <= Duration::from_secs(2), "the link took {linked:?}");
+    assert!(
+        pause <= Duration::from_secs(2),
+        "the picture took {pause:?}"
+    );
+}
+
+#[test]
+fn picture_is_back_two_seconds_after_the_interface_was_down_for_ten() {
+    let Some(site) = Site::open("interface_down") else {
+        return;
+    };
+    let browser = Browser::open("interface_down");
+    let page = site.watch(&browser);
+    thread::sleep(Duration::from_secs(2));
+    drop(Samples::take(&page));
+
+    site.network.ip("link set eth0 down");
+    thread::sleep(Duration::from_secs(10));
+    let up = Instant::now();
+    site.network.ip("link set eth0 up");
+    site.network.ip(&format!(
+        "route replace default via {}",
+        site.network.outside()
+    ));
+    let linked = site.relinked(2, up);
+    thread::sleep(Duration::from_secs(5));
+
+    let pause = longest_pause(&page);
+    println!("the link was back after {linked:?}, the picture stood still for {pause:?}");
+    assert!(linked <= Duration::from_secs(2), "the link took {linked:?}");
+    assert!(
+        pause <= Duration::from_secs(12),
+        "the picture took {pause:?}"
+    );
+}
+
+#[test]
+fn link_into_a_black_hole_is_noticed_within_half_a_minute() {
+    let Some(site) = Site::open("black_hole") else {
+        return;
+    };
+    // The new interface comes to rest: its IPv6 address is a change of the network, after which the link is asked anyway.
+    thread::sleep(Duration::from_secs(5));
+    let lost = Instant::now();
+    site.network.swallow_answers();
+    let noticed = site
+        ._robot
+        .line_after(lost, "silent", Duration::from_secs(40));
+    println!("noticed after {noticed:?}");
+    assert!(noticed <= Duration::from_secs(31), "took {noticed:?}");
+}
