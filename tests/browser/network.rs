@@ -62,6 +62,13 @@ impl Site {
     }
 }
 
+/// What is sampled from here on begins with a picture that runs.
+fn let_it_run(page: &Page<'_>) {
+    thread::sleep(Duration::from_secs(2));
+    drop(Samples::take(page));
+    thread::sleep(Duration::from_millis(500));
+}
+
 /// The longest pause until now; the page must have shown pictures in the last second.
 fn longest_pause(page: &Page<'_>) -> Duration {
     let samples = Samples::take(page);
@@ -82,8 +89,7 @@ fn picture_is_back_two_seconds_after_the_robot_got_another_address() {
     };
     let browser = Browser::open("other_address");
     let page = site.watch(&browser);
-    thread::sleep(Duration::from_secs(2));
-    drop(Samples::take(&page));
+    let_it_run(&page);
 
     let changed = Instant::now();
     site.network
@@ -113,8 +119,7 @@ fn picture_is_back_two_seconds_after_the_interface_was_down_for_ten() {
     };
     let browser = Browser::open("interface_down");
     let page = site.watch(&browser);
-    thread::sleep(Duration::from_secs(2));
-    drop(Samples::take(&page));
+    let_it_run(&page);
 
     site.network.ip("link set eth0 down");
     thread::sleep(Duration::from_secs(10));
@@ -131,7 +136,7 @@ fn picture_is_back_two_seconds_after_the_interface_was_down_for_ten() {
     println!("the link was back after {linked:?}, the picture stood still for {pause:?}");
     assert!(linked <= Duration::from_secs(2), "the link took {linked:?}");
     assert!(
-        pause <= Duration::from_secs(12),
+        Duration::from_secs(10) <= pause && pause <= Duration::from_secs(12),
         "the picture took {pause:?}"
     );
 }
