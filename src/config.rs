@@ -34,7 +34,8 @@ use problem::{Findings, Places};
 
 pub use files::FoundFile;
 pub use problem::{ConfigError, Problem};
-pub use words::{Auth, CameraId, EncoderChoice, RobotId, Source};
+pub use text::ice_url;
+pub use words::{Auth, CameraId, EncoderChoice, IcePolicy, PortRange, RobotId, Source};
 
 /// What a robot maker can choose, checked.
 #[derive(Clone, Debug)]
@@ -123,6 +124,9 @@ pub struct BackoffConfig {
 #[derive(Clone, Debug)]
 pub struct WebrtcConfig {
     pub max_viewers: u32,
+    pub ice_policy: IcePolicy,
+    /// The ports that viewers come to; None: any that is free.
+    pub udp_ports: Option<PortRange>,
     pub ice_servers: Vec<IceServerConfig>,
 }
 
@@ -283,6 +287,8 @@ impl Default for WebrtcConfig {
     fn default() -> Self {
         Self {
             max_viewers: 8,
+            ice_policy: IcePolicy::All,
+            udp_ports: None,
             ice_servers: Vec::new(),
         }
     }

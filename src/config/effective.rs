@@ -81,6 +81,10 @@ fn write_relay(out: &mut String, relay: &RelayConfig) -> fmt::Result {
 fn write_webrtc(out: &mut String, webrtc: &WebrtcConfig) -> fmt::Result {
     writeln!(out, "\n[webrtc]")?;
     writeln!(out, "max_viewers = {}", webrtc.max_viewers)?;
+    writeln!(out, "ice_policy = \"{}\"", webrtc.ice_policy)?;
+    if let Some(range) = webrtc.udp_ports {
+        writeln!(out, "udp_ports = \"{range}\"")?;
+    }
     webrtc
         .ice_servers
         .iter()

@@ -7,6 +7,35 @@ use proptest::prelude::*;
 use super::*;
 
 #[test]
+fn ports_that_are_no_range_or_too_few_are_a_mistake() {
+    for (ports, told) in [
+        (
+            "50100-50000",
+            "got \"50100-50000\" when expecting a range of ports such as \"50000-50100\"",
+        ),
+        (
+            "0-7",
+            "got \"0-7\" when expecting a range of ports such as \"50000-50100\"",
+        ),
+        (
+            "50000",
+            "got \"50000\" when expecting a range of ports such as \"50000-50100\"",
+        ),
+        (
+            "50000-50006",
+            "got 7 ports when expecting one for each of 8 viewers",
+        ),
+    ] {
+        assert_eq!(
+            refusal(&format!(
+                "[robot]\nid = \"r\"\n[webrtc]\nudp_ports = \"{ports}\"\n"
+            )),
+            format!("rovercast.toml:4:1: webrtc.udp_ports: {told}")
+        );
+    }
+}
+
+#[test]
 fn login_for_a_proxy_that_is_not_named_is_a_mistake() {
     assert_eq!(
         refusal("[robot]\nid = \"r\"\n[relay]\nurl = \"wss://r\"\nproxy_login_file = \"/login\"\n"),
@@ -560,6 +589,8 @@ backoff = { first = "500 ms", max = "2 min", reset_after = "30 s" }
 
 [webrtc]
 max_viewers = 4
+ice_policy = "relay"
+udp_ports = "50000-50100"
 ice_servers = [
     { urls = ["stun:stun.example.com:3478"] },
     { urls = ["turn:turn.example.com:3478"], username = "robot", credential = "hunter2" },

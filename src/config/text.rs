@@ -161,7 +161,7 @@ pub(super) fn leaves_this_machine(url: &Url) -> bool {
 }
 
 /// A STUN or TURN server, RFC 7064 and RFC 7065.
-pub(super) fn ice_url(text: &str) -> Result<String, String> {
+pub fn ice_url(text: &str) -> Result<String, String> {
     let refuse = || {
         format!(
             "got {} when expecting an ICE server such as \"stun:stun.example.com:3478\" or \"turn:turn.example.com:3478\"",

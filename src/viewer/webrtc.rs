@@ -8,6 +8,7 @@ mod burst_socket;
 mod clock;
 mod connection;
 mod one_task;
+mod ports;
 mod stream;
 
 use std::sync::Arc;
@@ -36,6 +37,10 @@ pub struct PeerSettings {
     pub ice_servers: Vec<IceServer>,
     /// Offer loopback addresses too: the browser runs on this machine (the demo, tests).
     pub loopback: bool,
+    /// Offer the addresses of TURN servers only.
+    pub relay_only: bool,
+    /// The UDP ports to bind, first and last; None: any that is free.
+    pub udp_ports: Option<(u16, u16)>,
     /// Where the viewers of one camera count.
     pub metrics: Arc<CameraMetrics>,
 }

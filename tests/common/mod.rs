@@ -7,7 +7,6 @@ pub(crate) mod browser;
 pub(crate) mod clip;
 pub(crate) mod http;
 pub(crate) mod inbound;
-pub(crate) mod namespace;
 pub(crate) mod process;
 pub(crate) mod sampler;
 

@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::namespace::Namespace;
 use super::{artefact, http, wait_for};
 
 /// One process of the real binary. It dies with this value.
@@ -91,29 +90,6 @@ impl Rovercast {
                 .filter(|answer| answer.status == 200)
         });
         robot
-    }
-
-    /// The same with the test card, in a network of its own, where it answers on [`Self::HTTP_INSIDE`] of all its addresses.
-    pub(crate) fn run_inside(name: &str, network: &Namespace, relay: SocketAddr) -> Self {
-        let http = SocketAddr::from(([0, 0, 0, 0], Self::HTTP_INSIDE));
-        let config = configuration(name, "test-card", http, relay);
-        let mut command = Command::new("ip");
-        command.args(["netns", "exec", &network.name]);
-        command.arg(env!("CARGO_BIN_EXE_rovercast"));
-        Self::start_as(name, command, &["run", "--config", &config])
-    }
-
-    pub(crate) const HTTP_INSIDE: u16 = 8081;
-
-    /// How long after `start` it printed a line with `words` in it.
-    pub(crate) fn line_after(&self, start: Instant, words: &str, within: Duration) -> Duration {
-        let what = format!("\"{words}\" in {}", self.log);
-        wait_for(&what, within, || {
-            let lines = self.output.lock().expect("readers do not panic");
-            let mut lines = lines.iter().filter(|(at, _)| *at >= start);
-            let (at, _) = lines.find(|(_, line)| line.contains(words))?;
-            Some(*at - start)
-        })
     }
 
     pub(crate) fn id(&self) -> Pid {
@@ -210,7 +186,12 @@ impl Drop for Rovercast {
 }
 
 /// Writes the configuration of the robot `rover-7` and tells where.
-fn configuration(name: &str, source: &str, http: SocketAddr, relay: SocketAddr) -> String {
+pub(crate) fn configuration(
+    name: &str,
+    source: &str,
+    http: SocketAddr,
+    relay: SocketAddr,
+) -> String {
     let key = artefact(&format!("{name}.key"));
     fs::write(&key, "not-so-secret\n").expect("target is writable");
     fs::set_permissions(&key, Permissions::from_mode(0o600)).expect("it is our file");

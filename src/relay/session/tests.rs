@@ -317,24 +317,23 @@ fn words_into_a_link_that_was_dead_already_are_said_again() {
     let said_again: Vec<_> = robot
         .redial()
         .into_iter()
-        .filter_map(|action| match action {
-            Action::Send(message) => Some(message),
-            _ => None,
-        })
+        .filter(|action| matches!(action, Action::Send(_)))
         .collect();
 
-    let again = |viewer: &ViewerId| ToRelay::IceCandidate {
-        viewer: viewer.clone(),
-        candidate: candidate("into the void"),
+    let again = |viewer: &ViewerId| {
+        Action::Send(ToRelay::IceCandidate {
+            viewer: viewer.clone(),
+            candidate: candidate("into the void"),
+        })
     };
     assert_eq!(
         said_again,
         [
             again(&answered),
-            ToRelay::Offer {
+            Action::Send(ToRelay::Offer {
                 viewer: waiting.clone(),
                 sdp: "v=0".into()
-            },
+            }),
             again(&waiting),
         ]
     );

@@ -9,6 +9,7 @@ use rtc::ice::mdns::MulticastDnsMode;
 use rtc::interceptor::NackResponderBuilder;
 use rtc::media_stream::MediaStreamTrack;
 use rtc::peer_connection::certificate::CertificateParams;
+use rtc::peer_connection::configuration::RTCIceTransportPolicy;
 use rtc::peer_connection::transport::RTCDtlsTransportState;
 use rtc::rtp_transceiver::rtp_sender::{
     RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RTCRtpCodingParameters,
@@ -30,6 +31,7 @@ use webrtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit,
 use webrtc::runtime::Runtime;
 
 use super::PeerSettings;
+use super::ports::Binding;
 use super::stream::{CAPTURE_TIME_URI, PLAYOUT_DELAY_URI, Stream, StreamHandle};
 use crate::media::h264::ProfileLevelId;
 use crate::viewer::{IceCandidate, IceServer};
@@ -63,6 +65,11 @@ impl Connection {
                 .with_configuration(
                     RTCConfigurationBuilder::new()
                         .with_ice_servers(settings.ice_servers.iter().map(ice_server).collect())
+                        .with_ice_transport_policy(if settings.relay_only {
+                            RTCIceTransportPolicy::Relay
+                        } else {
+                            RTCIceTransportPolicy::All
+                        })
                         .with_certificates(vec![certificate()?])
                         .build(),
                 )
@@ -79,7 +86,7 @@ impl Connection {
                 .with_handler(Arc::new(Handler { happenings }))
                 .with_runtime(runtime)
                 .with_dedicated_reactor_pool_size(1)
-                .with_udp_addrs(udp_addresses(settings))
+                .with_udp_addrs(vec![Binding::new(settings)])
                 .build(),
         )
         .await?;
@@ -302,15 +309,6 @@ fn setting_engine(settings: &PeerSettings) -> SettingEngine {
         .with_relay_acceptance_min_wait(RELAY_PATIENCE)
         .with_ice_connection_attempts(Some(CHECK_INTERVAL), Some(CHECKS))
         .build()
-}
-
-fn udp_addresses(settings: &PeerSettings) -> Vec<&'static str> {
-    // The wildcards become one socket an interface address.
-    let mut addresses = vec!["0.0.0.0:0", "[::]:0"];
-    if settings.loopback {
-        addresses.push("127.0.0.1:0");
-    }
-    addresses
 }
 
 fn ice_server(server: &IceServer) -> RTCIceServer {

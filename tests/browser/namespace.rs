@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 /// A namespace with the interface `eth0`. It goes with this value.
 #[derive(Debug)]
 pub(crate) struct Namespace {
-    pub(crate) name: String,
+    name: String,
     /// Our end of the cable.
     cable: String,
     network: [u8; 2],
@@ -26,7 +26,6 @@ impl Namespace {
             network: [213, (process % 64) as u8 * 4 + number],
         };
         if !try_ip(&["netns", "add", &namespace.name]) {
-            eprintln!("skipped: this takes root, for a network namespace");
             return None;
         }
         let Self { name, cable, .. } = &namespace;
@@ -51,6 +50,13 @@ impl Namespace {
     pub(crate) fn inside(&self, host: u8) -> Ipv4Addr {
         let [second, third] = self.network;
         Ipv4Addr::new(10, second, third, host)
+    }
+
+    /// What is added to it runs inside.
+    pub(crate) fn command(&self) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.name]);
+        command
     }
 
     /// `ip` inside.
