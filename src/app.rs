@@ -173,6 +173,7 @@ pub async fn relay(options: RelayOptions) -> Result<(), AppError> {
     if let Some(tls) = &options.tls {
         tls.check().map_err(Box::new)?;
     }
+    server::open_many_sockets();
     let (listener, address) = listen(options.listen).await?;
     let relay = Relay::new(RelaySettings {
         listen: address,
@@ -196,7 +197,10 @@ pub async fn relay(options: RelayOptions) -> Result<(), AppError> {
         cameras: Vec::new(),
         relay: server::PATH.into(),
     };
-    let router = relay.router().merge(http::page(&page));
+    let router = relay
+        .router()
+        .merge(relay.observation())
+        .merge(http::page(&page));
     let ended = async move { ended(&mut end).await };
     server::serve(listener, options.tls, router, ended)
         .await

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::common::browser::{Browser, Page};
 use serde_json::Value;
 
-use super::common::process::{Rovercast, configuration};
+use super::common::process::{LOG_LEVEL, Rovercast, configuration};
 use super::common::sampler::Samples;
 use super::common::wait_for;
 use super::namespace::Namespace;
@@ -32,7 +32,7 @@ impl Site {
         let config = configuration(&name, "test-card", HTTP, relay_at);
         let mut command = network.command();
         command.arg(env!("CARGO_BIN_EXE_rovercast"));
-        let robot = Rovercast::start_as(&name, command, &["run", "--config", &config]);
+        let robot = Rovercast::start_as(&name, command, LOG_LEVEL, &["run", "--config", &config]);
         let site = Self {
             _robot: robot,
             _relay: relay,

@@ -248,7 +248,7 @@ pub(crate) fn free_address() -> SocketAddr {
 }
 
 /// Tests want to know everything, benchmarks measure what is shipped.
-const LOG_LEVEL: &str = if cfg!(debug_assertions) {
+pub(crate) const LOG_LEVEL: &str = if cfg!(debug_assertions) {
     "rovercast=debug"
 } else {
     "rovercast=info"
