@@ -25,7 +25,7 @@ use self::robot::Robot;
 use self::route::Route;
 use self::seat::Seat;
 use crate::camera::CameraError;
-use crate::config::{self, CameraConfig, Config, Credential, RobotId, Source};
+use crate::config::{self, CameraConfig, Config, Credential, IcePolicy, RobotId, Source};
 use crate::http::{self, PageSettings};
 use crate::relay::client::Link;
 use crate::relay::server::{self, Relay, RelayError, RelaySettings, ServeError};
@@ -55,6 +55,12 @@ pub struct RelayOptions {
     pub tls: Option<TlsFiles>,
     /// The keys that robots must show; None: every robot is let in.
     pub key_file: Option<PathBuf>,
+    /// STUN and TURN servers that robots and pages are told of.
+    pub ice_servers: Vec<String>,
+    /// Holds `username:credential` for those that are TURN servers.
+    pub turn_login_file: Option<PathBuf>,
+    /// Web pages that may connect besides the relay's own.
+    pub origins: Vec<String>,
     /// Tells the person at the terminal what to dial.
     pub announce: fn(&str),
 }
@@ -75,6 +81,8 @@ pub enum AppError {
         path: PathBuf,
         source: std::io::Error,
     },
+    #[error("cannot use the TURN login in {}: it has no colon when expecting username:credential", path.display())]
+    TurnLogin { path: PathBuf },
     #[error(transparent)]
     Relay(#[from] RelayError),
     #[error(transparent)]
@@ -107,6 +115,11 @@ pub async fn run(config: Config) -> Result<(), AppError> {
     let peers = PeerSettings {
         ice_servers: ice_servers(&config)?,
         loopback: local.is_some(),
+        relay_only: config.webrtc.ice_policy == IcePolicy::Relay,
+        udp_ports: config
+            .webrtc
+            .udp_ports
+            .map(|range| (range.first, range.last)),
         ..PeerSettings::default()
     };
     let routes = routes(
@@ -160,12 +173,13 @@ pub async fn relay(options: RelayOptions) -> Result<(), AppError> {
     if let Some(tls) = &options.tls {
         tls.check().map_err(Box::new)?;
     }
+    server::open_many_sockets();
     let (listener, address) = listen(options.listen).await?;
     let relay = Relay::new(RelaySettings {
         listen: address,
         key_file: options.key_file,
-        ice_servers: Vec::new(),
-        origins: Vec::new(),
+        ice_servers: told_servers(options.ice_servers, options.turn_login_file)?,
+        origins: options.origins,
     })?;
     let scheme = if options.tls.is_some() { "wss" } else { "ws" };
     let page_scheme = if options.tls.is_some() {
@@ -183,7 +197,10 @@ pub async fn relay(options: RelayOptions) -> Result<(), AppError> {
         cameras: Vec::new(),
         relay: server::PATH.into(),
     };
-    let router = relay.router().merge(http::page(&page));
+    let router = relay
+        .router()
+        .merge(relay.observation())
+        .merge(http::page(&page));
     let ended = async move { ended(&mut end).await };
     server::serve(listener, options.tls, router, ended)
         .await
@@ -274,12 +291,12 @@ fn robot(
     started: Instant,
 ) -> Result<(Robot, mpsc::Sender<http::Question>), AppError> {
     let mut seats = Vec::new();
-    for camera in &config.cameras {
+    for (index, camera) in config.cameras.iter().enumerate() {
         let mut seat = Seat::new(camera.clone(), peers.clone());
         for route in routes {
             let (tell, events) = mpsc::channel(LINK_EVENTS);
             let link = Link::new(route.link(&config.robot.id, camera), tell);
-            let session = Session::new(&route.session(config), seed()?);
+            let session = Session::new(&route.session(config, index), seed()?);
             seat.lines
                 .push(Line::new(route.shown.clone(), session, link, events));
         }
@@ -332,6 +349,34 @@ fn ice_servers(config: &Config) -> Result<Vec<IceServer>, AppError> {
         })
     };
     config.webrtc.ice_servers.iter().map(read).collect()
+}
+
+/// The servers of the reference relay. They share one login, which STUN servers do not look at.
+fn told_servers(
+    urls: Vec<String>,
+    login_file: Option<PathBuf>,
+) -> Result<Vec<IceServer>, AppError> {
+    if urls.is_empty() {
+        return Ok(Vec::new());
+    }
+    let login = login_file.map(|path| {
+        let text = std::fs::read_to_string(&path).map_err(|source| AppError::IceCredential {
+            server: urls.join(", "),
+            path: path.clone(),
+            source,
+        })?;
+        let (username, credential) = text
+            .trim()
+            .split_once(':')
+            .ok_or(AppError::TurnLogin { path })?;
+        Ok::<_, AppError>((username.to_owned(), SecretString::from(credential)))
+    });
+    let (username, credential) = login.transpose()?.unzip();
+    Ok(vec![IceServer {
+        urls,
+        username,
+        credential,
+    }])
 }
 
 async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), AppError> {

@@ -51,6 +51,18 @@ impl Backoff {
         }
     }
 
+    /// The delay after something that gives hope, such as another network: at most `first`, whatever failed before.
+    pub fn hopeful_delay(&mut self, now: Instant) -> Duration {
+        self.disconnected(now);
+        self.attempts = self.attempts.saturating_add(1);
+        self.uniform(SHORTEST, self.first)
+    }
+
+    /// What failed before says nothing about the next try.
+    pub fn start_over(&mut self) {
+        self.attempts = 0;
+    }
+
     /// The delay after a refusal that only a person can lift: nine tenths of the maximum or more.
     pub fn longest_delay(&mut self, now: Instant) -> Duration {
         self.disconnected(now);
@@ -207,6 +219,7 @@ mod tests {
                 }
                 ceiling = (ceiling * 2).min(max);
             }
+            prop_assert!((SHORTEST..=first).contains(&backoff.hopeful_delay(now)));
             let refused = backoff.longest_delay(now);
             prop_assert!((max * 9 / 10..=max).contains(&refused));
         }

@@ -16,7 +16,7 @@ use clap::{Args, Parser, Subcommand};
 use tracing::error;
 
 use crate::app::{self, AppError, DemoOptions, RelayOptions, TlsFiles, with_sources};
-use crate::config::{BitrateRange, CameraConfig, Source, frame_interval};
+use crate::config::{self, BitrateRange, CameraConfig, Source, frame_interval};
 use crate::media::{Bitrate, Size};
 use crate::systemd;
 
@@ -169,6 +169,15 @@ struct RelayArgs {
     /// The keys that robots must show; without it every robot is let in
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
+    /// A STUN or TURN server that robots and pages are told of, for example turn:turn.example.com:3478; may be repeated
+    #[arg(long = "ice-server", value_name = "URL", value_parser = config::ice_url)]
+    ice_servers: Vec<String>,
+    /// Holds username:credential for the TURN servers
+    #[arg(long, value_name = "FILE", requires = "ice_servers")]
+    turn_login_file: Option<PathBuf>,
+    /// A web page that may connect besides the relay's own, for example https://fleet.example.com; may be repeated
+    #[arg(long = "origin", value_name = "ORIGIN")]
+    origins: Vec<String>,
 }
 
 impl CommandLine {
@@ -224,6 +233,9 @@ impl From<RelayArgs> for RelayOptions {
                 .zip(args.tls_key)
                 .map(|(certificate, key)| TlsFiles { certificate, key }),
             key_file: args.key_file,
+            ice_servers: args.ice_servers,
+            turn_login_file: args.turn_login_file,
+            origins: args.origins,
             announce,
         }
     }

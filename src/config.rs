@@ -34,7 +34,8 @@ use problem::{Findings, Places};
 
 pub use files::FoundFile;
 pub use problem::{ConfigError, Problem};
-pub use words::{Auth, CameraId, EncoderChoice, RobotId, Source};
+pub use text::ice_url;
+pub use words::{Auth, CameraId, EncoderChoice, IcePolicy, PortRange, RobotId, Source};
 
 /// What a robot maker can choose, checked.
 #[derive(Clone, Debug)]
@@ -89,8 +90,19 @@ pub struct RelayConfig {
     /// Trusted instead of the system's roots.
     pub ca_file: Option<PathBuf>,
     pub client_certificate: Option<ClientCertificate>,
+    /// The way to the relay, where only a proxy has one.
+    pub proxy: Option<ProxyConfig>,
     pub ping_interval: Duration,
     pub backoff: BackoffConfig,
+}
+
+/// An HTTP proxy that passes on what it cannot read (`CONNECT`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProxyConfig {
+    /// Scheme `http`, no user, no path: free of secrets.
+    pub url: Url,
+    /// Holds `user:password`.
+    pub login_file: Option<PathBuf>,
 }
 
 /// PEM files.
@@ -112,6 +124,9 @@ pub struct BackoffConfig {
 #[derive(Clone, Debug)]
 pub struct WebrtcConfig {
     pub max_viewers: u32,
+    pub ice_policy: IcePolicy,
+    /// The ports that viewers come to; None: any that is free.
+    pub udp_ports: Option<PortRange>,
     pub ice_servers: Vec<IceServerConfig>,
 }
 
@@ -272,6 +287,8 @@ impl Default for WebrtcConfig {
     fn default() -> Self {
         Self {
             max_viewers: 8,
+            ice_policy: IcePolicy::All,
+            udp_ports: None,
             ice_servers: Vec::new(),
         }
     }

@@ -24,7 +24,7 @@
 //!   [`backoff`], [`config`], [`media`], [`relay::message`], [`relay::session`], [`supervisor`], [`viewer`],
 //!   [`viewer::packetizer`].
 //! - **drivers**: each owns one device or socket and holds no policy: [`camera`], [`encoder`], [`pipeline`],
-//!   [`relay::client`], [`relay::server`], [`viewer::webrtc`], [`systemd`], [`http`].
+//!   [`relay::client`], [`relay::server`], [`viewer::webrtc`], [`network`], [`systemd`], [`http`].
 //! - **app**: wiring only: [`app`], [`cli`].
 
 pub mod app;
@@ -36,6 +36,7 @@ pub mod encoder;
 pub mod http;
 pub mod media;
 pub mod metrics;
+pub mod network;
 pub mod pipeline;
 pub mod relay;
 pub mod supervisor;

@@ -7,8 +7,11 @@
 //!     │                     │ 30 s             │ 30 s              │      with a key frame
 //!     │                     │                  │                   ▼          │
 //!     │                     │                  │    Disconnected  Away ───────┘
-//!     │                     │                  │                   │ 15 s
-//!     └─────────────────────┴── Close, Failed, Left ───────────────┴──────► Ended
+//!     │                     │                  │    or Failed      │ 15 s, or Failed again
+//!     └─────────────────────┴── Close, Left, Failed ───────────────┴──────► Ended
+//!
+//!  Away, watching or connecting, a viewer may be offered another way (an ICE restart): when the robot's network changed,
+//!  after five seconds out of reach, when the way failed. What it has goes on meanwhile.
 //!
 //!  Watching:   WaitingForKeyFrame ──key frame──► Flowing
 //!                    ▲   asks again every second   │
@@ -43,8 +46,10 @@ pub enum Input {
     Connected,
     /// Nothing comes back at the moment. The network may return.
     Disconnected,
-    /// The connection is beyond repair.
+    /// The way to the browser is beyond repair; another may be found.
     Failed,
+    /// The robot's network is another than before.
+    NetworkChanged,
     /// The browser closed the connection.
     Left,
     Unit(Arc<PackedUnit>),
@@ -63,6 +68,8 @@ pub enum Input {
 pub enum Action {
     ApplyAnswer(String),
     AddCandidate(IceCandidate),
+    /// Make another offer, with fresh ICE credentials and candidates.
+    RestartIce,
     Send(Arc<PackedUnit>),
     AskKeyFrame,
     /// The last action. The driver closes the connection.
@@ -108,12 +115,16 @@ pub struct Viewer {
     state: State,
     /// Remote candidates that came before the answer, oldest first.
     candidates: VecDeque<IceCandidate>,
+    /// There is an offer of another way, without an answer.
+    restarting: bool,
     /// The newest key frame and what followed, until the viewer watches.
     run: Vec<Arc<PackedUnit>>,
     /// When the state ends the viewer.
     deadline: Option<(Instant, PeerEnd)>,
     /// When to ask again for the key frame that did not come.
     ask_again: Option<Instant>,
+    /// When to offer another way to a viewer who is away.
+    restart_at: Option<Instant>,
     actions: VecDeque<Action>,
     counts: ViewerCounts,
 }
@@ -139,9 +150,11 @@ impl Viewer {
         Self {
             state: State::Offering,
             candidates: VecDeque::new(),
+            restarting: false,
             run: Vec::new(),
             deadline: None,
             ask_again: None,
+            restart_at: None,
             actions: VecDeque::new(),
             counts: ViewerCounts::default(),
         }
@@ -158,7 +171,8 @@ impl Viewer {
             Input::RemoteCandidate(candidate) => self.remote_candidate(candidate),
             Input::Connected => self.connected(now),
             Input::Disconnected => self.disconnected(now),
-            Input::Failed => self.end(PeerEnd::Failed),
+            Input::Failed => self.failed(now),
+            Input::NetworkChanged => self.network_changed(),
             Input::Left => self.end(PeerEnd::Left),
             Input::Unit(unit) => self.unit(unit, now),
             Input::Lagged { missed } => self.lagged(missed, now),
@@ -177,7 +191,8 @@ impl Viewer {
     pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
         let deadline = self.deadline.as_ref().map(|(at, _)| (*at, "gives up"));
         let ask = self.ask_again.map(|at| (at, "asks for a key frame again"));
-        [deadline, ask].into_iter().flatten().min()
+        let restart = self.restart_at.map(|at| (at, "offers another way"));
+        [deadline, ask, restart].into_iter().flatten().min()
     }
 
     pub fn counts(&self) -> ViewerCounts {
@@ -194,6 +209,9 @@ impl Viewer {
     fn answer(&mut self, sdp: String, now: Instant) {
         match self.state {
             State::Offered => {}
+            State::Connecting | State::Watching(_) | State::Away if self.restarting => {
+                return self.take_answer(sdp);
+            }
             State::Offering
             | State::Connecting
             | State::Watching(_)
@@ -205,21 +223,31 @@ impl Viewer {
         }
         self.state = State::Connecting;
         self.deadline = Some((now + CONNECT_DEADLINE, PeerEnd::NotConnected));
-        self.actions.push_back(Action::ApplyAnswer(sdp));
-        let candidates = self.candidates.drain(..).map(Action::AddCandidate);
-        self.actions.extend(candidates);
+        self.take_answer(sdp);
         // Asked for now, the key frame is here by the time the connection is.
         if self.run.is_empty() {
             self.ask_key_frame(now);
         }
     }
 
+    fn take_answer(&mut self, sdp: String) {
+        self.restarting = false;
+        self.actions.push_back(Action::ApplyAnswer(sdp));
+        let candidates = self.candidates.drain(..).map(Action::AddCandidate);
+        self.actions.extend(candidates);
+    }
+
     fn remote_candidate(&mut self, candidate: IceCandidate) {
         match self.state {
-            State::Connecting | State::Watching(_) | State::Away => {
+            // Those of the way before are of no use any more, and those of the next one must wait for its answer.
+            State::Connecting | State::Watching(_) | State::Away if !self.restarting => {
                 self.actions.push_back(Action::AddCandidate(candidate));
             }
-            State::Offering | State::Offered => {
+            State::Offering
+            | State::Offered
+            | State::Connecting
+            | State::Watching(_)
+            | State::Away => {
                 if self.candidates.len() == HELD_CANDIDATES {
                     warn!(
                         held = HELD_CANDIDATES,
@@ -233,6 +261,21 @@ impl Viewer {
         }
     }
 
+    fn restart(&mut self) {
+        self.restarting = true;
+        self.restart_at = None;
+        self.candidates.clear();
+        self.actions.push_back(Action::RestartIce);
+    }
+
+    fn network_changed(&mut self) {
+        match self.state {
+            State::Connecting | State::Watching(_) | State::Away => self.restart(),
+            // Nobody answered yet: the browser gets the new candidates as they are found, or asks again.
+            State::Offering | State::Offered | State::Ended => {}
+        }
+    }
+
     fn connected(&mut self, now: Instant) {
         match self.state {
             State::Connecting | State::Away => {}
@@ -240,6 +283,7 @@ impl Viewer {
         }
         info!(held = self.run.len(), "viewer is connected");
         self.deadline = None;
+        self.restart_at = None;
         self.state = State::Watching(Picture::WaitingForKeyFrame);
         let run = std::mem::take(&mut self.run);
         if run.is_empty() {
@@ -252,11 +296,30 @@ impl Viewer {
 
     fn disconnected(&mut self, now: Instant) {
         if let State::Watching(_) = self.state {
-            info!(grace = ?AWAY_GRACE, "viewer is out of reach");
-            self.state = State::Away;
-            self.ask_again = None;
-            self.deadline = Some((now + AWAY_GRACE, PeerEnd::Lost));
+            self.go_away(PeerEnd::Lost, now);
+            self.restart_at = Some(now + RESTART_AFTER);
         }
+    }
+
+    fn failed(&mut self, now: Instant) {
+        match self.state {
+            State::Watching(_) => {
+                self.go_away(PeerEnd::Failed, now);
+                self.restart();
+            }
+            State::Away if self.restart_at.is_some() => self.restart(),
+            State::Offering | State::Offered | State::Connecting | State::Away => {
+                self.end(PeerEnd::Failed);
+            }
+            State::Ended => {}
+        }
+    }
+
+    fn go_away(&mut self, otherwise: PeerEnd, now: Instant) {
+        info!(grace = ?AWAY_GRACE, "viewer is out of reach");
+        self.state = State::Away;
+        self.ask_again = None;
+        self.deadline = Some((now + AWAY_GRACE, otherwise));
     }
 
     fn unit(&mut self, unit: Arc<PackedUnit>, now: Instant) {
@@ -320,6 +383,9 @@ impl Viewer {
             let reason = reason.clone();
             return self.end(reason);
         }
+        if self.restart_at.is_some_and(|at| now >= at) {
+            self.restart();
+        }
         if self.ask_again.is_some_and(|at| now >= at) {
             self.ask_key_frame(now);
         }
@@ -330,6 +396,7 @@ impl Viewer {
         self.state = State::Ended;
         self.deadline = None;
         self.ask_again = None;
+        self.restart_at = None;
         self.candidates.clear();
         self.run.clear();
         self.actions.push_back(Action::End(reason));
@@ -350,6 +417,9 @@ const CONNECT_DEADLINE: Duration = Duration::from_secs(30);
 
 /// A robot that changes its access point is away for some seconds; a viewer that comes back sooner needs no new offer.
 const AWAY_GRACE: Duration = Duration::from_secs(15);
+
+/// Before that the way may come back by itself, and a restart gives it up for an offer that the relay must carry.
+const RESTART_AFTER: Duration = Duration::from_secs(5);
 
 /// The request or the key frame may be lost on a source that drops; a key frame costs as much as ten others.
 const ASK_AGAIN: Duration = Duration::from_secs(1);

@@ -10,10 +10,16 @@ mod common;
 mod files;
 #[path = "browser/lifecycle.rs"]
 mod lifecycle;
+#[path = "browser/namespace.rs"]
+mod namespace;
+#[path = "browser/network.rs"]
+mod network;
 #[path = "browser/outages.rs"]
 mod outages;
 #[path = "browser/picture.rs"]
 mod picture;
+#[path = "browser/turn.rs"]
+mod turn;
 
 use std::time::Duration;
 

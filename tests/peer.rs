@@ -285,6 +285,30 @@ async fn statistics_count_what_was_sent() {
 }
 
 #[tokio::test]
+async fn viewer_sees_on_after_its_way_was_looked_for_anew() {
+    let mut scene = Scene::watching().await;
+    let before = scene.offer.clone();
+    scene.events_until_quiet();
+
+    // The first of two changes in a row gets no answer.
+    scene.peer.restart_ice();
+    scene.until_offered().await;
+    scene.peer.restart_ice();
+    scene.until_offered().await;
+    assert_ne!(ufrag(&before), ufrag(&scene.offer));
+    scene.connect().await;
+
+    for sequence in 2..7 {
+        scene.show(sequence, true);
+    }
+    scene.packets(5).await;
+}
+
+fn ufrag(sdp: &str) -> Option<&str> {
+    sdp.lines().find(|line| line.starts_with("a=ice-ufrag:"))
+}
+
+#[tokio::test]
 async fn fifty_viewers_come_and_go_and_leave_nothing() {
     drop(Scene::connected().await);
     let before = open_files();
@@ -344,6 +368,15 @@ impl Scene {
         scene.show(1, true);
         scene.packets(5).await;
         scene
+    }
+
+    async fn until_offered(&mut self) {
+        loop {
+            if let PeerEvent::Offer { sdp } = self.event().await {
+                self.offer = sdp;
+                return;
+            }
+        }
     }
 
     async fn connect(&mut self) {

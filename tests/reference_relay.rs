@@ -354,10 +354,33 @@ async fn shutdown_says_goodbye_within_a_second() {
 
     let stopped = tokio::spawn(timeout(Duration::from_secs(1), relay.stop()));
 
+    let last_words = robot.hear_kind("error").await;
+    assert_eq!(last_words["code"], "restarting");
+    let back_in = last_words["retry_after_s"].as_f64().unwrap();
+    assert!((1.0..2.0).contains(&back_in), "{back_in}");
     assert_eq!(robot.hear_close().await, 1001);
     stopped.await.unwrap().expect("a second is enough");
     assert!(TcpStream::connect(address).await.is_err());
     drop((sleeper, silent));
+}
+
+#[tokio::test]
+async fn relay_says_how_it_is_and_how_many_are_here() {
+    let relay = RunningRelay::start(settings()).await;
+    let mut robot = relay.call("type=robot&robot_id=rover").await;
+    robot.hear_kind("welcome").await;
+    let mut dashboard = relay.call("type=dashboard&robot_id=rover").await;
+    dashboard.hear_kind("robot").await;
+
+    let health = relay.plain("GET /healthz HTTP/1.1").await;
+    assert!(health.starts_with("HTTP/1.1 200 "), "{health}");
+    let metrics = relay.plain("GET /metrics HTTP/1.1").await;
+    assert!(
+        metrics.contains("\nrovercast_relay_connections{role=\"robot\"} 1\n"),
+        "{metrics}"
+    );
+    assert!(!metrics.contains("rover\""), "{metrics}");
+    relay.stop().await;
 }
 
 #[tokio::test]
@@ -464,7 +487,12 @@ impl RunningRelay {
         let told = async move {
             let _ = told.await;
         };
-        let served = tokio::spawn(serve(listener, tls, relay.router(), told));
+        let served = tokio::spawn(serve(
+            listener,
+            tls,
+            relay.router().merge(relay.observation()),
+            told,
+        ));
         Self {
             relay,
             address,

@@ -1,6 +1,9 @@
 //! The link against relays that are right, wrong, broken and mean, over real sockets on this machine.
 #![allow(clippy::unwrap_used)] // a test from end to end: clippy knows only functions marked #[test] as such
 
+#[path = "relay_link/proxy.rs"]
+mod proxy;
+
 use std::fmt::Debug;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -97,7 +100,7 @@ impl Robot {
     async fn opened(settings: LinkSettings) -> Self {
         let mut robot = Self::dialing(settings);
         let event = robot.next().await;
-        assert!(matches!(event, LinkEvent::Opened), "{event:?}");
+        assert!(matches!(event, LinkEvent::Opened { .. }), "{event:?}");
         robot
     }
 
@@ -106,7 +109,7 @@ impl Robot {
             match self.next().await {
                 LinkEvent::Text(message) => return message,
                 LinkEvent::Heard => {}
-                other @ (LinkEvent::Opened | LinkEvent::Ended(_)) => {
+                other @ (LinkEvent::Opened { .. } | LinkEvent::Ended(_)) => {
                     panic!("{other:?} when expecting a message")
                 }
             }
@@ -117,7 +120,7 @@ impl Robot {
         loop {
             match self.next().await {
                 LinkEvent::Ended(end) => return end,
-                LinkEvent::Opened | LinkEvent::Heard | LinkEvent::Text(_) => {}
+                LinkEvent::Opened { .. } | LinkEvent::Heard | LinkEvent::Text(_) => {}
             }
         }
     }
@@ -565,6 +568,79 @@ async fn bad_utf8_and_half_frames_end_the_link_in_their_own_words() {
 }
 
 #[tokio::test]
+async fn relay_that_stops_reading_takes_no_memory_and_no_time() {
+    let relay = open_relay(|socket| async move {
+        std::future::pending::<()>().await;
+        drop(socket);
+    })
+    .await;
+    let mut robot = Robot::opened(settings(&format!("ws://{relay}/"))).await;
+    let offer = ToRelay::Offer {
+        viewer: ViewerId::anonymous(),
+        sdp: "x".repeat(64 * 1024),
+    };
+    // 256 messages wait at most; the kernel has room for some more.
+    for _ in 0..2000 {
+        robot.link.send(&offer);
+        tokio::task::yield_now().await;
+    }
+    robot.link.hang_up("no answer to ping");
+    let end = timeout(Duration::from_secs(2), robot.end()).await.unwrap();
+    assert_eq!(end.class, LinkFailure::HungUp);
+}
+
+#[tokio::test]
+async fn million_tiny_messages_wait_for_their_reader() {
+    const MESSAGES: usize = 1_000_000;
+    let relay = open_relay(|mut socket| async move {
+        for _ in 0..MESSAGES {
+            let tiny = Message::text("{}");
+            if socket.feed(tiny).await.is_err() {
+                return;
+            }
+        }
+        let _ = socket.close(None).await;
+    })
+    .await;
+    let mut robot = Robot::opened(settings(&format!("ws://{relay}/"))).await;
+    let mut heard = 0;
+    let end = loop {
+        match robot.events.recv().await.unwrap() {
+            LinkEvent::Heard => heard += 1,
+            LinkEvent::Ended(end) => break end,
+            LinkEvent::Opened { .. } | LinkEvent::Text(_) => {}
+        }
+    };
+    assert_eq!(heard, MESSAGES);
+    assert!(
+        matches!(end.class, LinkFailure::ClosedByRelay { .. }),
+        "{end:?}"
+    );
+}
+
+#[tokio::test]
+async fn relay_that_speaks_tls_1_1_only_is_refused() {
+    let relay = relay(|mut stream| async move {
+        let mut hello = [0; 1024];
+        let _ = stream.read(&mut hello).await;
+        // RFC 4346, section 7.4.1.3: a ServerHello of version 3.2 with the suite TLS_RSA_WITH_AES_128_CBC_SHA.
+        let mut answer = vec![22, 3, 2, 0, 42, 2, 0, 0, 38, 3, 2];
+        answer.extend([7; 32]);
+        answer.extend([0, 0, 0x2f, 0]);
+        let _ = stream.write_all(&answer).await;
+        let _ = stream.read(&mut hello).await;
+    })
+    .await;
+    let directory = Directory::new();
+    let end = end_of(trusting(relay, &Authority::new().pem, &directory)).await;
+    assert_eq!(end.class, LinkFailure::Tls, "{end:?}");
+    assert!(
+        end.message.contains("nothing that TLS 1.2 or later would"),
+        "{end:?}"
+    );
+}
+
+#[tokio::test]
 async fn http_answers_are_told_apart() {
     for (response, class, retry_after) in [
         (
@@ -704,7 +780,7 @@ async fn link_that_ended_can_be_dialed_again() {
         robot.end().await;
         robot.link.dial();
         let event = robot.next().await;
-        assert!(matches!(event, LinkEvent::Opened), "{event:?}");
+        assert!(matches!(event, LinkEvent::Opened { .. }), "{event:?}");
     }
 }
 
@@ -720,7 +796,7 @@ async fn relay_of_our_own_authority_is_trusted_as_is_its_next_one() {
     directory.write("ca.pem", &new.pem);
     robot.link.dial();
     let welcome = async {
-        assert!(matches!(robot.next().await, LinkEvent::Opened));
+        assert!(matches!(robot.next().await, LinkEvent::Opened { .. }));
         robot.message().await
     };
     assert!(matches!(welcome.await, FromRelay::Welcome { .. }));

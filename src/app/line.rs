@@ -83,9 +83,9 @@ impl Line {
 
     pub(super) fn hear(&mut self, event: LinkEvent, now: Instant) {
         let input = match event {
-            LinkEvent::Opened => {
+            LinkEvent::Opened { from } => {
                 self.link_is_up = true;
-                Input::LinkOpened
+                Input::LinkOpened { from }
             }
             LinkEvent::Heard => Input::LinkHeard,
             LinkEvent::Text(message) => Input::LinkMessage(message),
@@ -95,6 +95,16 @@ impl Line {
             }
         };
         self.session.handle(input, now);
+    }
+
+    /// Lets every viewer look for other ways. Those whose offer is yet to be made need not.
+    pub(super) fn restart_ice(&self) {
+        for viewer in self.viewers.values() {
+            match viewer {
+                Viewer::Seated(seated) => seated.peer.restart_ice(),
+                Viewer::Expected { .. } => {}
+            }
+        }
     }
 
     pub(super) fn seated(&mut self, viewer: &ViewerId) -> Option<&mut Seated> {

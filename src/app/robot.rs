@@ -4,12 +4,13 @@ use std::future::poll_fn;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc;
-use tracing::{info, info_span, warn};
+use tokio::sync::{mpsc, watch};
+use tracing::{debug, info, info_span, warn};
 
 use super::seat::{Event, News, Seat};
 use super::{status, with_sources};
 use crate::http::{Answer, Question};
+use crate::network::{self, Network};
 use crate::supervisor::{Action, Report, StopReason, Supervisor};
 use crate::systemd;
 
@@ -22,6 +23,8 @@ pub(super) struct Robot {
     /// How many viewers the supervisor knows of, a number a seat.
     counted: Vec<usize>,
     questions: mpsc::Receiver<Question>,
+    /// None where the kernel does not tell: then links and viewers notice by themselves, later.
+    network: Option<watch::Receiver<Network>>,
     /// Set when shutting down: leave then at the latest.
     leave_at: Option<Instant>,
     cameras_closed: bool,
@@ -31,6 +34,7 @@ pub(super) struct Robot {
 enum Cause {
     Seat(usize, Event),
     Question(Question),
+    Network(Network),
     Timeout(&'static str),
     ShutDown,
 }
@@ -51,6 +55,7 @@ impl Robot {
             started: now,
             counted,
             questions,
+            network: None,
             leave_at: None,
             cameras_closed: false,
         }
@@ -59,9 +64,17 @@ impl Robot {
     /// Runs until `shut_down` comes true and everything has been closed politely, or a second later.
     pub(super) async fn run(mut self, shut_down: impl Future<Output = ()>) {
         let mut shut_down = std::pin::pin!(shut_down);
+        match network::watch().await {
+            Ok(network) => self.network = Some(network),
+            Err(error) => warn!(%error, "cannot watch the network for changes"),
+        }
         let now = self.now();
         for seat in &mut self.seats {
-            seat.start_sessions(now);
+            let network = self
+                .network
+                .as_ref()
+                .map(|network| network.borrow().clone());
+            seat.start_sessions(network.as_ref(), now);
         }
         self.settle(now);
         systemd::ready();
@@ -104,6 +117,7 @@ impl Robot {
             () = shut_down, if !leaving => Cause::ShutDown,
             Some(question) = self.questions.recv() => Cause::Question(question),
             cause = at_a_seat => cause,
+            network = changed(&mut self.network) => Cause::Network(network),
             () = tokio::time::sleep_until(deadline.into()) => Cause::Timeout(why),
         }
     }
@@ -135,6 +149,13 @@ impl Robot {
                 };
                 // Who asked may have gone.
                 let _ = question.send(answer);
+            }
+            Cause::Network(network) => {
+                debug!("network changed, checking links and viewers");
+                for seat in &mut self.seats {
+                    let _entered = info_span!("camera", camera = seat.config.name()).entered();
+                    seat.network_changed(&network, now);
+                }
             }
             Cause::Timeout(why) => {
                 tracing::trace!(why, "timeout");
@@ -221,6 +242,19 @@ impl Robot {
             Action::Exit => self.cameras_closed = true,
         }
     }
+}
+
+/// The network after its next change.
+async fn changed(network: &mut Option<watch::Receiver<Network>>) -> Network {
+    let Some(receiver) = network else {
+        return std::future::pending().await;
+    };
+    if receiver.changed().await.is_err() {
+        // The watch ended, and said why.
+        *network = None;
+        return std::future::pending().await;
+    }
+    receiver.borrow_and_update().clone()
 }
 
 /// systemd and people wait for this; what has not closed by then is closed by the kernel.

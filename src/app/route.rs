@@ -1,11 +1,12 @@
 //! Which relays the robot dials, and as whom.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use url::Url;
 
 use crate::config::{self, CameraConfig, Config, RelayConfig, RobotId};
-use crate::relay::client::{Auth, KeySource, LinkSettings};
+use crate::relay::client::{Auth, KeySource, LinkSettings, Proxy};
 use crate::relay::server;
 use crate::relay::session::SessionSettings;
 
@@ -55,13 +56,18 @@ impl Route {
                 link.client_cert_file = Some(certificate.cert_file.clone());
                 link.client_key_file = Some(certificate.key_file.clone());
             }
+            link.proxy = relay.proxy.as_ref().map(|proxy| Proxy {
+                url: proxy.url.clone(),
+                login: proxy.login_file.clone().map(KeySource::File),
+            });
         }
         link
     }
 
-    pub(super) fn session(&self, config: &Config) -> SessionSettings {
+    pub(super) fn session(&self, config: &Config, camera: usize) -> SessionSettings {
         let mut session = SessionSettings {
             max_viewers: config.webrtc.max_viewers as usize,
+            start_after: DIAL_STAGGER * camera.try_into().unwrap_or(u32::MAX),
             ..SessionSettings::default()
         };
         if let Some(relay) = &self.configured {
@@ -73,3 +79,6 @@ impl Route {
         session
     }
 }
+
+/// Between the first dials of two cameras: a TLS handshake keeps a small board's core busy for some tens of milliseconds.
+const DIAL_STAGGER: Duration = Duration::from_millis(100);

@@ -1,5 +1,7 @@
 //! One camera: its pipeline, its relay sessions, and who sits before it.
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
@@ -13,6 +15,7 @@ use crate::config::CameraConfig;
 use crate::media::Feedback;
 use crate::media::h264::ProfileLevelId;
 use crate::metrics::CameraMetrics;
+use crate::network::Network;
 use crate::pipeline::feed::Outlet;
 use crate::pipeline::{self, Outlets, Pipeline};
 use crate::relay::client::LinkEvent;
@@ -28,6 +31,8 @@ pub(super) struct Seat {
     pub(super) profile: Option<ProfileLevelId>,
     pub(super) lines: Vec<Line>,
     peers: PeerSettings,
+    /// Where viewers' ways began when they were last looked for.
+    reachable: BTreeSet<IpAddr>,
     pipeline: Option<Pipeline>,
     outlets: Outlets,
     reports: mpsc::UnboundedReceiver<pipeline::Report>,
@@ -74,6 +79,7 @@ impl Seat {
             profile: None,
             lines: Vec::new(),
             peers,
+            reachable: BTreeSet::new(),
             pipeline: None,
             outlets,
             reports,
@@ -81,7 +87,12 @@ impl Seat {
         }
     }
 
-    pub(super) fn start_sessions(&mut self, now: Instant) {
+    pub(super) fn start_sessions(&mut self, network: Option<&Network>, now: Instant) {
+        self.reachable = network
+            .into_iter()
+            .flat_map(Network::reachable)
+            .copied()
+            .collect();
         for line in &mut self.lines {
             line.session.handle(Input::Start, now);
         }
@@ -212,6 +223,24 @@ impl Seat {
                 | LinkState::HangingUp
                 | LinkState::Closed => warn!(relay = %at.url, "{}", status.describe(now)),
             },
+        }
+    }
+
+    /// Checks the links at once. Viewers look for new ways when there are other addresses than before: where there are not,
+    /// the way that they have may be back in a moment, and a restart would give it up.
+    pub(super) fn network_changed(&mut self, network: &Network, now: Instant) {
+        let reachable: BTreeSet<_> = network.reachable().copied().collect();
+        let moved = !reachable.is_empty() && self.reachable != reachable;
+        if moved {
+            self.reachable = reachable;
+        }
+        for line in &mut self.lines {
+            let addresses = Arc::clone(&network.addresses);
+            line.session
+                .handle(Input::NetworkChanged { addresses }, now);
+            if moved {
+                line.restart_ice();
+            }
         }
     }
 

@@ -59,6 +59,10 @@ fn write_relay(out: &mut String, relay: &RelayConfig) -> fmt::Result {
         write_path(out, "client_cert_file", Some(&certificate.cert_file))?;
         write_path(out, "client_key_file", Some(&certificate.key_file))?;
     }
+    if let Some(proxy) = &relay.proxy {
+        writeln!(out, "proxy = {}", quoted(proxy.url.as_str()))?;
+        write_path(out, "proxy_login_file", proxy.login_file.as_deref())?;
+    }
     writeln!(
         out,
         "ping_interval = \"{}\"",
@@ -77,6 +81,10 @@ fn write_relay(out: &mut String, relay: &RelayConfig) -> fmt::Result {
 fn write_webrtc(out: &mut String, webrtc: &WebrtcConfig) -> fmt::Result {
     writeln!(out, "\n[webrtc]")?;
     writeln!(out, "max_viewers = {}", webrtc.max_viewers)?;
+    writeln!(out, "ice_policy = \"{}\"", webrtc.ice_policy)?;
+    if let Some(range) = webrtc.udp_ports {
+        writeln!(out, "udp_ports = \"{range}\"")?;
+    }
     webrtc
         .ice_servers
         .iter()

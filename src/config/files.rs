@@ -84,6 +84,13 @@ impl<F: Fn(&Path) -> io::Result<FoundFile>> Check<'_, F> {
             self.certificates("relay.client_cert_file", &client.cert_file);
             self.private_key("relay.client_key_file", &client.key_file);
         }
+        if let Some(path) = relay
+            .proxy
+            .as_ref()
+            .and_then(|proxy| proxy.login_file.as_ref())
+        {
+            self.secret("relay.proxy_login_file", path);
+        }
     }
 
     fn video(&mut self, key: &str, path: &Path) {

@@ -12,8 +12,8 @@ use super::reader::{Section, read_table};
 use super::text;
 use super::{
     Auth, BackoffConfig, BitrateRange, CameraConfig, CameraId, ClientCertificate, Config,
-    Credential, EncoderChoice, HttpConfig, IceServerConfig, RelayConfig, RobotId, Source,
-    TurnLogin, WebrtcConfig, frame_interval,
+    Credential, EncoderChoice, HttpConfig, IcePolicy, IceServerConfig, PortRange, ProxyConfig,
+    RelayConfig, RobotId, Source, TurnLogin, WebrtcConfig, frame_interval,
 };
 
 /// What comes back may be used only when nothing was reported.
@@ -151,6 +151,16 @@ fn relay(section: &mut Section<'_, '_>) -> Option<RelayConfig> {
             "is missing: client_key_file is of no use without it",
         );
     }
+    let has_proxy = section.has("proxy");
+    let proxy = section.parsed("proxy", text::proxy_url);
+    let has_login = section.has("proxy_login_file");
+    let login_file = section.secret_path("proxy_login_file");
+    if has_login && !has_proxy {
+        section.report(
+            "proxy",
+            "is missing: proxy_login_file is of no use without it",
+        );
+    }
     let ping_interval = section.duration("ping_interval", SECOND..=10 * MINUTE);
     let backoff = section.table("backoff", backoff);
     Some(RelayConfig {
@@ -159,6 +169,7 @@ fn relay(section: &mut Section<'_, '_>) -> Option<RelayConfig> {
         auth: auth.unwrap_or(Auth::Query),
         ca_file,
         client_certificate,
+        proxy: proxy.map(|url| ProxyConfig { url, login_file }),
         ping_interval: ping_interval.unwrap_or(PING_INTERVAL),
         backoff,
     })
@@ -188,12 +199,30 @@ fn backoff(section: &mut Section<'_, '_>) -> BackoffConfig {
 }
 
 fn webrtc(section: &mut Section<'_, '_>) -> WebrtcConfig {
-    WebrtcConfig {
+    let default = WebrtcConfig::default();
+    let webrtc = WebrtcConfig {
         max_viewers: section
             .whole("max_viewers", 1..=256)
-            .unwrap_or(WebrtcConfig::default().max_viewers),
+            .unwrap_or(default.max_viewers),
+        ice_policy: section
+            .parsed("ice_policy", IcePolicy::from_str)
+            .unwrap_or(default.ice_policy),
+        udp_ports: section.parsed("udp_ports", PortRange::from_str),
         ice_servers: section.each_table("ice_servers", ice_server),
+    };
+    if let Some(range) = webrtc.udp_ports
+        && range.ports() < webrtc.max_viewers as usize
+    {
+        section.report(
+            "udp_ports",
+            format!(
+                "got {} ports when expecting one for each of {} viewers",
+                range.ports(),
+                webrtc.max_viewers
+            ),
+        );
     }
+    webrtc
 }
 
 fn ice_server(section: &mut Section<'_, '_>) -> IceServerConfig {

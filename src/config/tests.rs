@@ -7,6 +7,43 @@ use proptest::prelude::*;
 use super::*;
 
 #[test]
+fn ports_that_are_no_range_or_too_few_are_a_mistake() {
+    for (ports, told) in [
+        (
+            "50100-50000",
+            "got \"50100-50000\" when expecting a range of ports such as \"50000-50100\"",
+        ),
+        (
+            "0-7",
+            "got \"0-7\" when expecting a range of ports such as \"50000-50100\"",
+        ),
+        (
+            "50000",
+            "got \"50000\" when expecting a range of ports such as \"50000-50100\"",
+        ),
+        (
+            "50000-50006",
+            "got 7 ports when expecting one for each of 8 viewers",
+        ),
+    ] {
+        assert_eq!(
+            refusal(&format!(
+                "[robot]\nid = \"r\"\n[webrtc]\nudp_ports = \"{ports}\"\n"
+            )),
+            format!("rovercast.toml:4:1: webrtc.udp_ports: {told}")
+        );
+    }
+}
+
+#[test]
+fn login_for_a_proxy_that_is_not_named_is_a_mistake() {
+    assert_eq!(
+        refusal("[robot]\nid = \"r\"\n[relay]\nurl = \"wss://r\"\nproxy_login_file = \"/login\"\n"),
+        "rovercast.toml:3:2: relay.proxy: is missing: proxy_login_file is of no use without it"
+    );
+}
+
+#[test]
 fn a_name_is_all_that_a_robot_needs() {
     let config = read("[robot]\nid = \"rover-7\"\n").unwrap();
 
@@ -545,11 +582,15 @@ auth = "bearer"
 ca_file = "/etc/rovercast/ca.pem"
 client_cert_file = "/etc/rovercast/robot.pem"
 client_key_file = "/etc/rovercast/robot.key"
+proxy = "http://proxy.example.com:3128"
+proxy_login_file = "/run/credentials/rovercast.service/proxy-login"
 ping_interval = "15 s"
 backoff = { first = "500 ms", max = "2 min", reset_after = "30 s" }
 
 [webrtc]
 max_viewers = 4
+ice_policy = "relay"
+udp_ports = "50000-50100"
 ice_servers = [
     { urls = ["stun:stun.example.com:3478"] },
     { urls = ["turn:turn.example.com:3478"], username = "robot", credential = "hunter2" },

@@ -125,6 +125,31 @@ pub(super) fn relay_url(text: &str) -> Result<Url, String> {
     Ok(url)
 }
 
+/// The address of an HTTP proxy. A password in a wrong one stays out of the message.
+pub(super) fn proxy_url(text: &str) -> Result<Url, String> {
+    const EXPECTED: &str = "an address such as \"http://proxy.example.com:3128\"";
+    let url = Url::parse(text)
+        .map_err(|error| format!("got no URL ({error}) when expecting {EXPECTED}"))?;
+    if url.scheme() != "http" {
+        return Err(format!(
+            "got the scheme \"{}\" when expecting http: the way to the proxy is not encrypted, what goes through it is",
+            url.scheme()
+        ));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(
+            "got a user name or password in the address: put user:password into a file and name it in relay.proxy_login_file"
+                .to_owned(),
+        );
+    }
+    if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
+        return Err(format!(
+            "got more than host and port when expecting {EXPECTED}"
+        ));
+    }
+    Ok(url)
+}
+
 /// True when what is sent there leaves this machine.
 pub(super) fn leaves_this_machine(url: &Url) -> bool {
     match url.host() {
@@ -136,7 +161,7 @@ pub(super) fn leaves_this_machine(url: &Url) -> bool {
 }
 
 /// A STUN or TURN server, RFC 7064 and RFC 7065.
-pub(super) fn ice_url(text: &str) -> Result<String, String> {
+pub fn ice_url(text: &str) -> Result<String, String> {
     let refuse = || {
         format!(
             "got {} when expecting an ICE server such as \"stun:stun.example.com:3478\" or \"turn:turn.example.com:3478\"",
@@ -250,6 +275,23 @@ mod tests {
             "http://host",
         ] {
             assert!(ice_url(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn proxy_is_a_host_and_a_port_and_keeps_no_secret() {
+        for text in ["http://proxy.example.com:3128", "http://[2001:db8::1]"] {
+            assert!(proxy_url(text).is_ok(), "{text}");
+        }
+        for text in [
+            "proxy:3128",
+            "https://proxy",
+            "socks5://proxy",
+            "http://proxy/path",
+            "http://robot:hunter2@proxy:3128",
+        ] {
+            let refusal = proxy_url(text).unwrap_err();
+            assert!(!refusal.contains("hunter2"), "{refusal}");
         }
     }
 

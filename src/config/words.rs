@@ -131,6 +131,75 @@ impl fmt::Display for Auth {
     }
 }
 
+/// Which ways to a browser are tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IcePolicy {
+    All,
+    /// Through TURN servers only: nobody learns the robot's own addresses.
+    Relay,
+}
+
+impl FromStr for IcePolicy {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "all" => Ok(Self::All),
+            "relay" => Ok(Self::Relay),
+            _ => Err(format!(
+                "got {} when expecting one of all, relay",
+                quoted(text)
+            )),
+        }
+    }
+}
+
+impl fmt::Display for IcePolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::All => "all",
+            Self::Relay => "relay",
+        })
+    }
+}
+
+/// UDP ports from `first` to `last`, both included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortRange {
+    pub first: u16,
+    pub last: u16,
+}
+
+impl PortRange {
+    pub fn ports(self) -> usize {
+        usize::from(self.last - self.first) + 1
+    }
+}
+
+impl FromStr for PortRange {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let ports = text.split_once('-').map(|(first, last)| {
+            let port = |text: &str| text.trim().parse::<u16>().ok().filter(|port| *port != 0);
+            port(first).zip(port(last))
+        });
+        match ports {
+            Some(Some((first, last))) if first <= last => Ok(Self { first, last }),
+            Some(_) | None => Err(format!(
+                "got {} when expecting a range of ports such as \"50000-50100\"",
+                quoted(text)
+            )),
+        }
+    }
+}
+
+impl fmt::Display for PortRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.first, self.last)
+    }
+}
+
 impl FromStr for RobotId {
     type Err = String;
 

@@ -6,9 +6,12 @@
 mod date;
 mod dial;
 mod failure;
+mod proxy;
+mod tcp;
 mod tls;
 
 use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +26,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tracing::{debug, warn};
 use url::Url;
 
-use self::dial::{Socket, shown};
+use self::dial::{Dialed, Socket, shown};
 pub use super::session::{LinkEnd, LinkFailure};
 use crate::relay::message::{FromRelay, ToRelay};
 
@@ -41,6 +44,8 @@ pub struct LinkSettings {
     pub ca_file: Option<PathBuf>,
     pub client_cert_file: Option<PathBuf>,
     pub client_key_file: Option<PathBuf>,
+    /// The way out, where only a proxy has one.
+    pub proxy: Option<Proxy>,
     /// For name, TCP, TLS and WebSocket together.
     pub connect_deadline: Duration,
 }
@@ -56,6 +61,7 @@ impl LinkSettings {
             ca_file: None,
             client_cert_file: None,
             client_key_file: None,
+            proxy: None,
             connect_deadline: CONNECT_DEADLINE,
         }
     }
@@ -73,7 +79,27 @@ impl fmt::Debug for LinkSettings {
             .field("ca_file", &self.ca_file)
             .field("client_cert_file", &self.client_cert_file)
             .field("client_key_file", &self.client_key_file)
+            .field("proxy", &self.proxy)
             .field("connect_deadline", &self.connect_deadline)
+            .finish()
+    }
+}
+
+/// An HTTP proxy that is asked for a tunnel (`CONNECT`).
+#[derive(Clone)]
+pub struct Proxy {
+    /// `http`.
+    pub url: Url,
+    /// `user:password`, sent as RFC 7617 (Basic) has it.
+    pub login: Option<KeySource>,
+}
+
+impl fmt::Debug for Proxy {
+    /// Leaves out a login in the URL.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Proxy")
+            .field("url", &proxy::shown(&self.url))
+            .field("login", &self.login)
             .finish()
     }
 }
@@ -96,7 +122,10 @@ pub enum Auth {
 
 #[derive(Debug)]
 pub enum LinkEvent {
-    Opened,
+    Opened {
+        /// Our own address on it.
+        from: Option<IpAddr>,
+    },
     /// Something came that is no message: a pong, or what could not be read.
     Heard,
     Text(FromRelay),
@@ -109,11 +138,11 @@ pub enum LinkEvent {
 pub struct Link {
     settings: Arc<LinkSettings>,
     events: mpsc::Sender<LinkEvent>,
-    dialed: Option<Dialed>,
+    dialed: Option<Hand>,
 }
 
 #[derive(Debug)]
-struct Dialed {
+struct Hand {
     commands: mpsc::Sender<Command>,
     hang_up: Option<oneshot::Sender<&'static str>>,
 }
@@ -147,7 +176,7 @@ impl Link {
     pub fn dial(&mut self) {
         let (commands, queue) = mpsc::channel(QUEUE);
         let (hang_up, hung_up) = oneshot::channel();
-        self.dialed = Some(Dialed {
+        self.dialed = Some(Hand {
             commands,
             hang_up: Some(hang_up),
         });
@@ -208,10 +237,11 @@ async fn live(
         dialed = dial::dial(&settings) => dialed,
     };
     let end = match dialed {
-        Ok((socket, key)) => {
+        Ok(Dialed { socket, key, from }) => {
             let mut conversation = Conversation {
                 relay,
                 key,
+                from,
                 socket,
                 events: events.clone(),
                 commands,
@@ -233,6 +263,7 @@ struct Conversation {
     /// Scheme, host and path.
     relay: String,
     key: Option<SecretString>,
+    from: Option<IpAddr>,
     socket: Socket,
     events: mpsc::Sender<LinkEvent>,
     commands: mpsc::Receiver<Command>,
@@ -243,7 +274,7 @@ impl Conversation {
     /// Speaks and listens until one side ends it. May be dropped at any point.
     async fn talk(&mut self) -> LinkEnd {
         debug!(relay = self.relay, "relay link is open");
-        let mut event = Some(LinkEvent::Opened);
+        let mut event = Some(LinkEvent::Opened { from: self.from });
         loop {
             if let Some(event) = event.take()
                 && self.events.send(event).await.is_err()

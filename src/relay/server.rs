@@ -15,7 +15,7 @@
 //!
 //! Callers are refused with a JSON text: 400 for a query that cannot be understood, 401 for a wrong key or token, 403 for a web
 //! page of another origin, 426 for what is no WebSocket. Too fast is closed with 1008, too large with 1009, a full relay with
-//! 1013, and the end of the relay with 1001. What is no message gets `error` with the code `bad_message`.
+//! 1013. When the relay ends, everyone hears `error` with the code `restarting` and a `retry_after_s` of its own, and 1001. What is no message gets `error` with the code `bad_message`.
 
 mod allowance;
 mod caller;
@@ -51,7 +51,7 @@ use self::connection::{Connection, Liveness, websocket_config};
 use self::keys::KeyFile;
 pub use self::keys::KeyFileError;
 use self::listener::Seat;
-pub use self::listener::{ServeError, TlsFiles, serve};
+pub use self::listener::{ServeError, TlsFiles, open_many_sockets, serve};
 use self::rooms::{ConnectionId, Rooms};
 use self::switchboard::{Counters, Event, Switchboard};
 use crate::viewer::IceServer;
@@ -133,6 +133,14 @@ impl Relay {
             .with_state(self.clone())
     }
 
+    /// `/healthz` and `/metrics`, for a relay that has a server of its own.
+    pub fn observation(&self) -> Router {
+        Router::new()
+            .route("/healthz", get(|| async { "healthy\n" }))
+            .route("/metrics", get(metrics))
+            .with_state(self.clone())
+    }
+
     pub fn counts(&self) -> RelayCounts {
         let counters = &self.0.counters;
         RelayCounts {
@@ -180,6 +188,26 @@ impl Relay {
     }
 }
 
+/// The text format of Prometheus, version 0.0.4. It names no robot.
+async fn metrics(State(relay): State<Relay>) -> Response {
+    let counts = relay.counts();
+    let text = format!(
+        "# HELP rovercast_relay_connections Who is here now.\n\
+         # TYPE rovercast_relay_connections gauge\n\
+         rovercast_relay_connections{{role=\"robot\"}} {}\n\
+         rovercast_relay_connections{{role=\"dashboard\"}} {}\n\
+         # HELP rovercast_relay_messages_total Heard from robots and dashboards, passed on or not.\n\
+         # TYPE rovercast_relay_messages_total counter\n\
+         rovercast_relay_messages_total {}\n\
+         # HELP rovercast_relay_rejected_total Callers refused and connections cut.\n\
+         # TYPE rovercast_relay_rejected_total counter\n\
+         rovercast_relay_rejected_total {}\n",
+        counts.robots, counts.dashboards, counts.messages, counts.rejected
+    );
+    let kind = "text/plain; version=0.0.4";
+    ([(header::CONTENT_TYPE, kind)], text).into_response()
+}
+
 async fn call(State(relay): State<Relay>, mut request: Request) -> Response {
     let (caller, accept) = match relay.admit(&request) {
         Ok(admitted) => admitted,
@@ -211,6 +239,7 @@ async fn call(State(relay): State<Relay>, mut request: Request) -> Response {
                 .as_ref()
                 .map_or_else(|| watch::channel(false).1, |seat| seat.closing.clone()),
             liveness: Liveness::USUAL,
+            counters: Arc::clone(&relay.0.counters),
         };
         if connection.run(socket).await.is_rejection() {
             relay.reject();

@@ -3,18 +3,23 @@
 //! ```text
 //!         Start            LinkOpened
 //!  Idle ────────► Dialing ────────────► Connected ◄─┐
-//!                  ▲    │                │   │   └──┘ Ping, LinkHeard
-//!          Timeout │    │ LinkEnded      │   │
-//!                  │    ▼      LinkEnded │   │ no answer to a ping for 10 s: HangUp
-//!                 Waiting ◄──────────────┘   ▼
-//!                    ▲                   HangingUp
+//!                  ▲   ││                │   │   └──┘ Ping, LinkHeard
+//!          Timeout │   ││ LinkEnded      │   │
+//!                  │   ▼│      LinkEnded │   │ no answer to a ping for 10 s,
+//!                 Waiting◄───────────────┘   │ or our address is gone: HangUp
+//!                    ▲  └────────────────┐   │
+//!                    │   2 s after the   ▼   ▼
+//!                    │ network changed: HangingUp
 //!                    └───────────────────────┘
 //!                            LinkEnded
 //!  any ── ShutDown ──► Closed
 //! ```
 //!
+//! When the network changes, a link whose address is gone is given up at once, any other is pinged and given up after 3 s
+//! without a word, and a wait of our own choosing is over.
+//!
 //! The link's end is not the viewers' end: they are peer-to-peer, and live through a relay outage of any length. What they
-//! have to say meanwhile is held and sent after the next `LinkOpened`.
+//! have to say meanwhile is sent after the next `LinkOpened`, and so is what they said into a link that was dead already.
 //!
 //! ```text
 //!           ready            ViewerOffer             answer
@@ -26,6 +31,7 @@
 
 mod interface;
 mod last_words;
+mod link;
 mod pulse;
 mod refusal;
 mod status;
@@ -39,7 +45,7 @@ use tracing::{debug, warn};
 
 pub use self::interface::{Action, CloseReason, Input, SessionSettings};
 use self::last_words::LastWords;
-use self::pulse::{Beat, Pulse, SILENCE_LIMIT};
+use self::link::Link;
 use self::refusal::{Refusal, UNEXPECTED_OFFER, UNKNOWN_VIEWER};
 pub use self::status::{LinkEnd, LinkFailure, LinkState, LinkStatus, Trouble};
 use self::troubles::Troubles;
@@ -53,8 +59,13 @@ use crate::viewer::{IceServer, ViewerId};
 pub struct Session {
     ping_interval: Duration,
     stable_after: Duration,
+    start_after: Duration,
     backoff: Backoff,
     link: Link,
+    /// When the relay was last known to listen.
+    heard: Option<Instant>,
+    dialed: Option<Instant>,
+    network_changed: Option<Instant>,
     troubles: Troubles,
     viewers: Viewers,
     /// The newest welcome's; used until the next one.
@@ -67,24 +78,12 @@ pub struct Session {
     actions: VecDeque<Action>,
 }
 
-#[derive(Debug)]
-enum Link {
-    Idle,
-    Dialing,
-    Connected(Pulse),
-    /// Waits for the driver to let go of a link that is dead.
-    HangingUp,
-    Waiting {
-        until: Instant,
-    },
-    Closed,
-}
-
 impl Session {
     pub fn new(settings: &SessionSettings, seed: u64) -> Self {
         Self {
             ping_interval: settings.ping_interval,
             stable_after: settings.backoff_reset_after,
+            start_after: settings.start_after,
             backoff: Backoff::new(
                 settings.backoff_first,
                 settings.backoff_max,
@@ -92,6 +91,9 @@ impl Session {
                 seed,
             ),
             link: Link::Idle,
+            heard: None,
+            dialed: None,
+            network_changed: None,
             troubles: Troubles::default(),
             viewers: Viewers::new(settings.max_viewers),
             ice_servers: Vec::new(),
@@ -105,30 +107,31 @@ impl Session {
         if matches!(self.link, Link::Closed) {
             return;
         }
-        if let Link::Connected(pulse) = &self.link
+        if let Link::Connected { pulse, .. } = &self.link
             && now.saturating_duration_since(pulse.opened()) >= self.stable_after
         {
             self.troubles.forget();
         }
         match input {
-            Input::Start => self.start(),
+            Input::Start => self.start(now),
             Input::Timeout => self.time_out(now),
-            Input::LinkOpened => self.link_opened(now),
-            Input::LinkHeard => self.link_heard(),
+            Input::LinkOpened { from } => self.link_opened(from, now),
+            Input::LinkHeard => self.link_heard(now),
             Input::LinkMessage(message) => self.link_message(message, now),
             Input::LinkEnded(end) => self.link_ended(end, now),
             Input::ViewerOffer { viewer, sdp } => {
                 self.viewers.offer(&viewer, now);
-                self.say(ToRelay::Offer { viewer, sdp });
+                self.say(ToRelay::Offer { viewer, sdp }, now);
             }
             Input::ViewerCandidate { viewer, candidate } => {
-                self.say(ToRelay::IceCandidate { viewer, candidate });
+                self.say(ToRelay::IceCandidate { viewer, candidate }, now);
             }
             Input::ViewerEnded { viewer, reason } => {
                 if self.viewers.remove(&viewer) {
                     self.say_bye(viewer, reason);
                 }
             }
+            Input::NetworkChanged { addresses } => self.network_changed(&addresses, now),
             Input::ShutDown => self.shut_down(),
         }
     }
@@ -140,10 +143,11 @@ impl Session {
     /// When to come back with [`Input::Timeout`], and why.
     pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
         let link = match &self.link {
-            Link::Idle | Link::Dialing | Link::HangingUp => None,
+            Link::Idle | Link::HangingUp(_) => None,
             Link::Closed => return None,
-            Link::Waiting { until } => Some((*until, "dial the relay again")),
-            Link::Connected(pulse) => Some(pulse.poll_timeout()),
+            Link::Dialing { until } => until.map(|until| (until, "dial from the new network")),
+            Link::Waiting { until, .. } => Some((*until, "dial the relay again")),
+            Link::Connected { pulse, .. } => Some(pulse.poll_timeout()),
         };
         let answer = self
             .viewers
@@ -156,12 +160,12 @@ impl Session {
         LinkStatus {
             state: match &self.link {
                 Link::Idle => LinkState::Idle,
-                Link::Dialing => LinkState::Dialing,
-                Link::Connected(pulse) => LinkState::Connected {
+                Link::Dialing { .. } => LinkState::Dialing,
+                Link::Connected { pulse, .. } => LinkState::Connected {
                     since: pulse.opened(),
                 },
-                Link::HangingUp => LinkState::HangingUp,
-                Link::Waiting { until } => LinkState::Waiting { until: *until },
+                Link::HangingUp(_) => LinkState::HangingUp,
+                Link::Waiting { until, .. } => LinkState::Waiting { until: *until },
                 Link::Closed => LinkState::Closed,
             },
             trouble: self.troubles.current().cloned(),
@@ -173,36 +177,8 @@ impl Session {
         self.viewers.names()
     }
 
-    fn start(&mut self) {
-        if matches!(self.link, Link::Idle) {
-            self.dial();
-        }
-    }
-
-    fn dial(&mut self) {
-        self.link = Link::Dialing;
-        self.actions.push_back(Action::Dial);
-    }
-
     fn time_out(&mut self, now: Instant) {
-        match &mut self.link {
-            Link::Idle | Link::Dialing | Link::HangingUp | Link::Closed => {}
-            Link::Waiting { until } => {
-                if *until <= now {
-                    self.dial();
-                }
-            }
-            Link::Connected(pulse) => match pulse.time_out(now) {
-                None => {}
-                Some(Beat::Ping) => self.actions.push_back(Action::Ping),
-                Some(Beat::Dead) => {
-                    self.link = Link::HangingUp;
-                    self.actions.push_back(Action::HangUp {
-                        reason: "no answer to ping",
-                    });
-                }
-            },
-        }
+        self.link_time_out(now);
         for viewer in self.viewers.take_unanswered(now) {
             debug!(%viewer, "viewer did not answer the offer");
             self.close(viewer.clone(), CloseReason::NoAnswer);
@@ -210,33 +186,11 @@ impl Session {
         }
     }
 
-    fn link_opened(&mut self, now: Instant) {
-        if !matches!(self.link, Link::Dialing) {
-            return;
-        }
-        self.link = Link::Connected(Pulse::new(self.ping_interval, now));
-        self.backoff.connected(now);
-        self.last_words = None;
-        self.surprises = 0;
-        if self.troubles.recovered() {
-            self.report();
-        }
-        for message in self.viewers.take_held() {
-            self.actions.push_back(Action::Send(message));
-        }
-    }
-
-    fn link_heard(&mut self) {
-        if let Link::Connected(pulse) = &mut self.link {
-            pulse.heard();
-        }
-    }
-
     fn link_message(&mut self, message: FromRelay, now: Instant) {
-        if !matches!(self.link, Link::Connected(_)) {
+        if !matches!(self.link, Link::Connected { .. }) {
             return;
         }
-        self.link_heard();
+        self.link_heard(now);
         match message {
             FromRelay::Welcome {
                 ice_servers,
@@ -290,29 +244,6 @@ impl Session {
         }
     }
 
-    fn link_ended(&mut self, mut end: LinkEnd, now: Instant) {
-        match self.link {
-            Link::Idle | Link::Waiting { .. } | Link::Closed => return,
-            Link::Dialing | Link::Connected(_) => {}
-            Link::HangingUp if end.class != LinkFailure::HungUp => {}
-            Link::HangingUp => {
-                end.class = LinkFailure::Silent;
-                end.message = format!("relay answered no ping for {SILENCE_LIMIT:?}");
-            }
-        }
-        if let Some(words) = self.last_words.take() {
-            words.explain(&mut end, now);
-        }
-        let delay = match end.retry_after {
-            None if end.class.is_unauthorized() => self.backoff.longest_delay(now),
-            hint => self.backoff.next_delay(now, hint),
-        };
-        self.link = Link::Waiting { until: now + delay };
-        if self.troubles.note(end, now) {
-            self.report();
-        }
-    }
-
     fn viewer_ready(&mut self, viewer: ViewerId, now: Instant) {
         if self.viewers.remove(&viewer) {
             self.close(viewer.clone(), CloseReason::Replaced);
@@ -343,16 +274,13 @@ impl Session {
             .push_back(Action::CloseViewer { viewer, reason });
     }
 
-    /// Sends what a viewer's peer says; held while the link is down, dropped when the viewer is gone.
-    fn say(&mut self, message: ToRelay) {
-        if matches!(self.link, Link::Connected(_)) {
-            if message
-                .viewer()
-                .is_some_and(|viewer| self.viewers.contains(viewer))
-            {
-                self.say_now(message);
-            }
-        } else if !self.viewers.hold(message) {
+    /// Sends what a viewer's peer says; later when the link is down, never when the viewer is gone.
+    fn say(&mut self, message: ToRelay, now: Instant) {
+        let connected = matches!(self.link, Link::Connected { .. });
+        let noted = self.viewers.note(&message, connected.then_some(now));
+        if noted && connected {
+            self.say_now(message);
+        } else if !noted {
             debug!(
                 "dropped a message of a viewer: it is gone, or its queue is full while the relay is away"
             );
@@ -364,7 +292,7 @@ impl Session {
             viewer,
             reason: Some(reason),
         };
-        if matches!(self.link, Link::Connected(_)) {
+        if matches!(self.link, Link::Connected { .. }) {
             self.say_now(bye);
         } else {
             self.viewers.hold_bye(bye);
@@ -376,7 +304,7 @@ impl Session {
     }
 
     fn shut_down(&mut self) {
-        let connected = matches!(self.link, Link::Connected(_));
+        let connected = matches!(self.link, Link::Connected { .. });
         for viewer in self.viewers.take_all() {
             if connected {
                 self.say_bye(viewer.clone(), CloseReason::ShutDown.to_string());
@@ -384,10 +312,12 @@ impl Session {
             self.close(viewer, CloseReason::ShutDown);
         }
         match self.link {
-            Link::Dialing | Link::Connected(_) => self.actions.push_back(Action::HangUp {
-                reason: "robot is shutting down",
-            }),
-            Link::Idle | Link::HangingUp | Link::Waiting { .. } | Link::Closed => {}
+            Link::Dialing { .. } | Link::Connected { .. } => {
+                self.actions.push_back(Action::HangUp {
+                    reason: "robot is shutting down",
+                });
+            }
+            Link::Idle | Link::HangingUp(_) | Link::Waiting { .. } | Link::Closed => {}
         }
         self.link = Link::Closed;
     }

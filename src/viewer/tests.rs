@@ -185,8 +185,10 @@ fn viewer_recovers_after_ten_seconds_without_network() {
     let mut viewer = watching(start);
     viewer.handle(Input::Disconnected, start);
     viewer.handle(Input::Unit(delta(2)), start);
-    viewer.handle(Input::Timeout, start + Duration::from_secs(10));
-    assert_eq!(actions(&mut viewer), []);
+    viewer.handle(Input::Timeout, start + Duration::from_millis(4999));
+    assert_eq!(actions(&mut viewer), [], "the old way may come back");
+    viewer.handle(Input::Timeout, start + Duration::from_secs(5));
+    assert_eq!(actions(&mut viewer), [Action::RestartIce]);
 
     viewer.handle(Input::Connected, start + Duration::from_secs(10));
     viewer.handle(Input::Unit(delta(3)), start + Duration::from_secs(10));
@@ -203,6 +205,7 @@ fn viewer_out_of_reach_for_fifteen_seconds_is_lost() {
     let start = Instant::now();
     let mut viewer = watching(start);
     viewer.handle(Input::Disconnected, start);
+    viewer.handle(Input::Timeout, start + RESTART_AFTER);
     assert_eq!(
         viewer.poll_timeout(),
         Some((start + AWAY_GRACE, "gives up"))
@@ -210,7 +213,52 @@ fn viewer_out_of_reach_for_fifteen_seconds_is_lost() {
 
     viewer.handle(Input::Timeout, start + AWAY_GRACE);
 
-    assert_eq!(actions(&mut viewer), [Action::End(PeerEnd::Lost)]);
+    assert_eq!(
+        actions(&mut viewer),
+        [Action::RestartIce, Action::End(PeerEnd::Lost)]
+    );
+}
+
+#[test]
+fn way_that_failed_is_looked_for_once_more_and_then_given_up() {
+    let start = Instant::now();
+    let mut viewer = watching(start);
+    viewer.handle(Input::Failed, start);
+    assert_eq!(actions(&mut viewer), [Action::RestartIce]);
+
+    viewer.handle(Input::Connected, start + Duration::from_secs(1));
+    viewer.handle(Input::Failed, start + Duration::from_secs(100));
+    assert_eq!(
+        actions(&mut viewer),
+        [Action::AskKeyFrame, Action::RestartIce],
+        "it was found in between"
+    );
+
+    viewer.handle(Input::Failed, start + Duration::from_secs(110));
+    assert_eq!(actions(&mut viewer), [Action::End(PeerEnd::Failed)]);
+}
+
+#[test]
+fn viewer_follows_the_robot_to_another_network_and_sees_on() {
+    let start = Instant::now();
+    let mut viewer = watching(start);
+
+    viewer.handle(Input::NetworkChanged, start);
+    viewer.handle(Input::RemoteCandidate(candidate(1)), start);
+    viewer.handle(Input::Unit(delta(2)), start);
+    viewer.handle(Input::Answer("another".into()), start);
+    viewer.handle(Input::RemoteCandidate(candidate(2)), start);
+
+    assert_eq!(
+        actions(&mut viewer),
+        [
+            Action::RestartIce,
+            Action::Send(delta(2)),
+            Action::ApplyAnswer("another".into()),
+            Action::AddCandidate(candidate(1)),
+            Action::AddCandidate(candidate(2)),
+        ]
+    );
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -222,6 +270,7 @@ enum Happening {
     Connected,
     Disconnected,
     Failed,
+    NetworkChanged,
     Left,
     Unit { key_frame: bool },
     Lagged,
@@ -245,6 +294,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         6 => Just(Happening::Candidate),
         6 => Just(Happening::Connected),
         4 => Just(Happening::Disconnected),
+        2 => Just(Happening::NetworkChanged),
         40 => prop::bool::weighted(0.2).prop_map(|key_frame| Happening::Unit { key_frame }),
         4 => Just(Happening::Lagged),
         4 => Just(Happening::LossReport),
@@ -264,6 +314,7 @@ proptest! {
         let mut candidates = 0;
         let mut last_sent = None;
         let mut last_candidate = None;
+        let mut offers = 1;
         let mut answers = 0;
         let mut ended = false;
         for happening in happenings {
@@ -278,6 +329,7 @@ proptest! {
                 Happening::Connected => Input::Connected,
                 Happening::Disconnected => Input::Disconnected,
                 Happening::Failed => Input::Failed,
+                Happening::NetworkChanged => Input::NetworkChanged,
                 Happening::Left => Input::Left,
                 Happening::Unit { key_frame: is_key_frame } => {
                     frame += 1;
@@ -307,17 +359,21 @@ proptest! {
                         last_sent = Some(unit.sequence);
                     }
                     Action::AddCandidate(candidate) => {
-                        prop_assert_eq!(answers, 1, "a candidate before the answer");
+                        prop_assert!(offers == 0 && answers > 0, "a candidate before the answer");
                         let number: usize = candidate.candidate.parse().unwrap();
                         prop_assert!(Some(number) > last_candidate);
                         last_candidate = Some(number);
                     }
-                    Action::ApplyAnswer(_) => answers += 1,
+                    Action::ApplyAnswer(_) => {
+                        prop_assert_eq!(offers, 1, "an answer to nothing");
+                        offers = 0;
+                        answers += 1;
+                    }
+                    Action::RestartIce => offers = 1,
                     Action::AskKeyFrame => {}
                     Action::End(_) => ended = true,
                 }
             }
-            prop_assert!(answers <= 1);
             prop_assert!(viewer.run.len() <= HELD_UNITS && viewer.candidates.len() <= HELD_CANDIDATES);
             prop_assert!(!(ended && viewer.poll_timeout().is_some()));
         }

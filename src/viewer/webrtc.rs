@@ -8,6 +8,7 @@ mod burst_socket;
 mod clock;
 mod connection;
 mod one_task;
+mod ports;
 mod stream;
 
 use std::sync::Arc;
@@ -36,6 +37,10 @@ pub struct PeerSettings {
     pub ice_servers: Vec<IceServer>,
     /// Offer loopback addresses too: the browser runs on this machine (the demo, tests).
     pub loopback: bool,
+    /// Offer the addresses of TURN servers only.
+    pub relay_only: bool,
+    /// The UDP ports to bind, first and last; None: any that is free.
+    pub udp_ports: Option<(u16, u16)>,
     /// Where the viewers of one camera count.
     pub metrics: Arc<CameraMetrics>,
 }
@@ -90,6 +95,7 @@ pub struct Peer {
 enum Command {
     Answer(String),
     Candidate(IceCandidate),
+    RestartIce,
     Close,
 }
 
@@ -124,6 +130,11 @@ impl Peer {
 
     pub fn candidate(&self, candidate: IceCandidate) {
         self.command(Command::Candidate(candidate));
+    }
+
+    /// The robot's network changed: another offer follows, with the addresses that there are now.
+    pub fn restart_ice(&self) {
+        self.command(Command::RestartIce);
     }
 
     /// Says good-bye to the browser; `Ended` follows within half a second.
@@ -253,6 +264,7 @@ impl Session {
                 command = commands.recv() => Some(match command {
                     Some(Command::Answer(sdp)) => Input::Answer(sdp),
                     Some(Command::Candidate(candidate)) => Input::RemoteCandidate(candidate),
+                    Some(Command::RestartIce) => Input::NetworkChanged,
                     Some(Command::Close) | None => Input::Close,
                 }),
                 Some(happening) = happenings.recv() => self.happened(happening).await,
@@ -297,6 +309,13 @@ impl Session {
                         warn!(%error, "cannot use a candidate of the browser, going on without it");
                     }
                 }
+                Action::RestartIce => match self.connection.offer_another_way().await {
+                    Ok(sdp) => self.events.tell(PeerEvent::Offer { sdp }).await,
+                    Err(error) => {
+                        let found = error.to_string();
+                        self.viewer.handle(Input::AnswerRefused(found), now);
+                    }
+                },
                 Action::Send(unit) => {
                     self.stream.push(unit);
                     anything_to_send = true;

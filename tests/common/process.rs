@@ -34,11 +34,22 @@ impl Rovercast {
 
     /// The same with a log filter of its own.
     pub(crate) fn start_logging(name: &str, filter: &str, arguments: &[&str]) -> Self {
+        let command = Command::new(env!("CARGO_BIN_EXE_rovercast"));
+        Self::start_as(name, command, filter, arguments)
+    }
+
+    /// The same as another command, to which the arguments are added.
+    pub(crate) fn start_as(
+        name: &str,
+        mut command: Command,
+        filter: &str,
+        arguments: &[&str],
+    ) -> Self {
         let log = format!("{name}.log");
         let mut file = File::create(artefact(&log)).expect("target is writable");
         writeln!(file, "$ rovercast {}", arguments.join(" ")).expect("target is writable");
         let started = Instant::now();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_rovercast"))
+        let mut child = command
             .args(arguments)
             .env("ROVERCAST_LOG", filter)
             .env("NO_COLOR", "1")
@@ -71,38 +82,8 @@ impl Rovercast {
     ///
     /// Where `relay` is its own `http` address, it serves the reference relay and the viewer page, too.
     pub(crate) fn run(name: &str, source: &str, http: SocketAddr, relay: SocketAddr) -> Self {
-        let key = artefact(&format!("{name}.key"));
-        fs::write(&key, "not-so-secret\n").expect("target is writable");
-        fs::set_permissions(&key, Permissions::from_mode(0o600)).expect("it is our file");
-        let config = artefact(&format!("{name}.toml"));
-        let text = format!(
-            r#"[robot]
-id = "rover-7"
-
-[[camera]]
-id = "front"
-source = "{source}"
-size = "640x360"
-fps = 30
-bitrate = {{ min = "300 kbps", start = "2 Mbps", max = "2 Mbps" }}
-
-[relay]
-url = "ws://{relay}/webrtc-relay"
-api_key_file = "{}"
-
-[webrtc]
-max_viewers = 16
-
-[http]
-listen = "{http}"
-viewer = {}
-"#,
-            key.display(),
-            http == relay
-        );
-        fs::write(&config, text).expect("target is writable");
-        let path = config.to_str().expect("target is UTF-8");
-        let robot = Self::start(name, &["run", "--config", path]);
+        let config = configuration(name, source, http, relay);
+        let robot = Self::start(name, &["run", "--config", &config]);
         wait_for("/readyz", Duration::from_secs(10), || {
             http::get(http, "/readyz")
                 .ok()
@@ -204,6 +185,46 @@ impl Drop for Rovercast {
     }
 }
 
+/// Writes the configuration of the robot `rover-7` and tells where.
+pub(crate) fn configuration(
+    name: &str,
+    source: &str,
+    http: SocketAddr,
+    relay: SocketAddr,
+) -> String {
+    let key = artefact(&format!("{name}.key"));
+    fs::write(&key, "not-so-secret\n").expect("target is writable");
+    fs::set_permissions(&key, Permissions::from_mode(0o600)).expect("it is our file");
+    let config = artefact(&format!("{name}.toml"));
+    let text = format!(
+        r#"[robot]
+id = "rover-7"
+
+[[camera]]
+id = "front"
+source = "{source}"
+size = "640x360"
+fps = 30
+bitrate = {{ min = "300 kbps", start = "2 Mbps", max = "2 Mbps" }}
+
+[relay]
+url = "ws://{relay}/webrtc-relay"
+api_key_file = "{}"
+
+[webrtc]
+max_viewers = 16
+
+[http]
+listen = "{http}"
+viewer = {}
+"#,
+        key.display(),
+        http == relay
+    );
+    fs::write(&config, text).expect("target is writable");
+    config.to_str().expect("target is UTF-8").to_owned()
+}
+
 /// Copies a stream line by line to memory and to the log, until its process ends.
 pub(crate) fn follow(
     stream: impl Read + Send + 'static,
@@ -227,7 +248,7 @@ pub(crate) fn free_address() -> SocketAddr {
 }
 
 /// Tests want to know everything, benchmarks measure what is shipped.
-const LOG_LEVEL: &str = if cfg!(debug_assertions) {
+pub(crate) const LOG_LEVEL: &str = if cfg!(debug_assertions) {
     "rovercast=debug"
 } else {
     "rovercast=info"

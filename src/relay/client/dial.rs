@@ -1,24 +1,19 @@
 //! From settings to an open WebSocket: files, name, TCP, TLS, HTTP upgrade, all within one deadline.
 #![allow(clippy::disallowed_methods)] // a driver: reads the clock once for each dial
 
-use std::collections::VecDeque;
+use std::fmt;
 use std::future::Future;
-use std::io;
-use std::net::SocketAddr;
-use std::path::Path;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use rustix::net::sockopt;
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, lookup_host};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -27,7 +22,7 @@ use tokio_tungstenite::tungstenite::http::header::{AUTHORIZATION, HeaderValue, U
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use url::{Host, Url};
 
-use super::{Auth, KeySource, LinkEnd, LinkSettings, failure, tls};
+use super::{Auth, KeySource, LinkEnd, LinkSettings, failure, proxy, tcp, tls};
 use crate::relay::message::MESSAGE_LIMIT;
 
 pub(super) type Socket = WebSocketStream<Box<dyn Stream>>;
@@ -37,10 +32,16 @@ pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
-/// Opens a WebSocket to the relay; also returns the key that it took, so that it can be kept out of logs.
-pub(super) async fn dial(
-    settings: &Arc<LinkSettings>,
-) -> Result<(Socket, Option<SecretString>), LinkEnd> {
+/// An open WebSocket to the relay.
+pub(super) struct Dialed {
+    pub(super) socket: Socket,
+    /// What opened it, to be kept out of logs.
+    pub(super) key: Option<SecretString>,
+    /// Our own address on it.
+    pub(super) from: Option<IpAddr>,
+}
+
+pub(super) async fn dial(settings: &Arc<LinkSettings>) -> Result<Dialed, LinkEnd> {
     let dial = Dial {
         relay: shown(&settings.url),
         deadline: Instant::now() + settings.connect_deadline,
@@ -53,9 +54,23 @@ pub(super) async fn dial(
         .map_err(|why| failure::settings(&dial.relay, &why))?;
     let request = request(settings, files.key.as_ref())
         .map_err(|why| failure::settings(&dial.relay, &why))?;
-    let stream = dial.connect(&settings.url, files.tls).await?;
+    let target = Target::of(&settings.url)
+        .ok_or_else(|| failure::settings(&dial.relay, "the URL has no host"))?;
+    let stream = match &settings.proxy {
+        None => dial.connect(&target, &dial.relay).await?,
+        Some(proxy) => dial.tunnel(&proxy.url, files.proxy_login, &target).await?,
+    };
+    let from = stream.local_addr().ok().map(|address| address.ip());
+    let stream = match files.tls {
+        None => Box::new(stream) as Box<dyn Stream>,
+        Some(tls) => dial.encrypt(stream, &target, tls).await?,
+    };
     let socket = dial.upgrade(request, stream).await?;
-    Ok((socket, files.key))
+    Ok(Dialed {
+        socket,
+        key: files.key,
+        from,
+    })
 }
 
 /// Scheme, host and path: all of a relay's URL that may be seen.
@@ -75,9 +90,35 @@ pub(super) fn encoded(value: &str) -> String {
     utf8_percent_encode(value, RESERVED).to_string()
 }
 
+/// A host and its port.
+pub(super) struct Target<'u> {
+    pub(super) host: Host<&'u str>,
+    pub(super) port: u16,
+}
+
+impl<'u> Target<'u> {
+    fn of(url: &'u Url) -> Option<Self> {
+        let port = match url.scheme() {
+            "https" | "wss" => 443,
+            _ => 80,
+        };
+        Some(Self {
+            host: url.host()?,
+            port: url.port().unwrap_or(port),
+        })
+    }
+}
+
+impl fmt::Display for Target<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
+}
+
 /// What the settings name and the disk holds.
 struct Files {
     key: Option<SecretString>,
+    proxy_login: Option<SecretString>,
     /// `None` for plain `ws`.
     tls: Option<ClientConfig>,
 }
@@ -94,15 +135,18 @@ impl Files {
                     ));
                 }
             };
-            let key = match &settings.api_key {
-                None => None,
-                Some(KeySource::Secret(key)) if key.expose_secret().is_empty() => {
-                    return Err("got an empty API key".to_owned());
-                }
-                Some(KeySource::Secret(key)) => Some(key.clone()),
-                Some(KeySource::File(file)) => Some(read_key(file)?),
-            };
-            Ok(Self { key, tls })
+            let key = settings.api_key.as_ref();
+            let login = settings
+                .proxy
+                .as_ref()
+                .and_then(|proxy| proxy.login.as_ref());
+            Ok(Self {
+                key: key.map(|key| secret("API key", key)).transpose()?,
+                proxy_login: login
+                    .map(|login| secret("proxy login", login))
+                    .transpose()?,
+                tls,
+            })
         };
         tokio::task::spawn_blocking(read)
             .await
@@ -110,12 +154,19 @@ impl Files {
     }
 }
 
-fn read_key(file: &Path) -> Result<SecretString, String> {
+fn secret(what: &str, source: &KeySource) -> Result<SecretString, String> {
+    let file = match source {
+        KeySource::Secret(secret) if secret.expose_secret().is_empty() => {
+            return Err(format!("got an empty {what}"));
+        }
+        KeySource::Secret(secret) => return Ok(secret.clone()),
+        KeySource::File(file) => file,
+    };
     let text = std::fs::read_to_string(file)
-        .map_err(|error| format!("cannot read the API key in {}: {error}", file.display()))?;
+        .map_err(|error| format!("cannot read the {what} in {}: {error}", file.display()))?;
     match text.trim() {
-        "" => Err(format!("got an empty API key in {}", file.display())),
-        key => Ok(key.into()),
+        "" => Err(format!("got an empty {what} in {}", file.display())),
+        secret => Ok(secret.into()),
     }
 }
 
@@ -160,29 +211,45 @@ struct Dial {
 }
 
 impl Dial {
-    async fn connect(
-        &self,
-        url: &Url,
-        tls: Option<ClientConfig>,
-    ) -> Result<Box<dyn Stream>, LinkEnd> {
-        let host = url
-            .host()
-            .ok_or_else(|| failure::settings(&self.relay, "the URL has no host"))?;
-        let port = url.port().unwrap_or(if tls.is_some() { 443 } else { 80 });
-        let addresses = self.addresses(&host, port).await?;
-        let stream = self
-            .within("TCP connection", race(addresses))
+    /// TCP to `target`, which error messages call `name`.
+    async fn connect(&self, target: &Target<'_>, name: &str) -> Result<TcpStream, LinkEnd> {
+        let addresses = self.addresses(target, name).await?;
+        self.within("TCP connection", tcp::connect(addresses))
             .await?
-            .and_then(|stream| keep_lively(&stream).map(|()| stream))
-            .map_err(|error| failure::of_connection(&self.relay, &error))?;
-        let Some(tls) = tls else {
-            return Ok(Box::new(stream));
-        };
-        let name = match host {
+            .map_err(|error| failure::of_connection(name, &error))
+    }
+
+    /// TCP to `target` through a proxy. The proxy looks up the name, so that the robot needs no DNS for the outside.
+    async fn tunnel(
+        &self,
+        proxy: &Url,
+        login: Option<SecretString>,
+        target: &Target<'_>,
+    ) -> Result<TcpStream, LinkEnd> {
+        let name = format!("proxy {} to {}", proxy::shown(proxy), self.relay);
+        let to_proxy = Target::of(proxy)
+            .ok_or_else(|| failure::settings(&name, "the proxy's URL has no host"))?;
+        let mut stream = self.connect(&to_proxy, &name).await?;
+        self.within(
+            "answer of the proxy",
+            proxy::ask(&mut stream, target, login.as_ref()),
+        )
+        .await?
+        .map_err(|refusal| refusal.into_end(&name))?;
+        Ok(stream)
+    }
+
+    async fn encrypt(
+        &self,
+        stream: TcpStream,
+        target: &Target<'_>,
+        tls: ClientConfig,
+    ) -> Result<Box<dyn Stream>, LinkEnd> {
+        let name = match target.host {
             Host::Domain(name) => ServerName::try_from(name.to_owned())
                 .map_err(|_| failure::settings(&self.relay, "the host is no DNS name"))?,
-            Host::Ipv4(address) => ServerName::from(std::net::IpAddr::from(address)),
-            Host::Ipv6(address) => ServerName::from(std::net::IpAddr::from(address)),
+            Host::Ipv4(address) => ServerName::from(IpAddr::from(address)),
+            Host::Ipv6(address) => ServerName::from(IpAddr::from(address)),
         };
         let connector = TlsConnector::from(Arc::new(tls));
         let stream = self
@@ -192,8 +259,9 @@ impl Dial {
         Ok(Box::new(stream))
     }
 
-    async fn addresses(&self, host: &Host<&str>, port: u16) -> Result<Vec<SocketAddr>, LinkEnd> {
-        let name = match *host {
+    async fn addresses(&self, target: &Target<'_>, of: &str) -> Result<Vec<SocketAddr>, LinkEnd> {
+        let port = target.port;
+        let name = match target.host {
             Host::Ipv4(address) => return Ok(vec![(address, port).into()]),
             Host::Ipv6(address) => return Ok(vec![(address, port).into()]),
             Host::Domain(name) => name,
@@ -201,10 +269,10 @@ impl Dial {
         let found: Vec<_> = self
             .within("answer of the name server", lookup_host((name, port)))
             .await?
-            .map_err(|error| failure::name_not_found(&self.relay, name, &error.to_string()))?
+            .map_err(|error| failure::name_not_found(of, name, &error.to_string()))?
             .collect();
         if found.is_empty() {
-            return Err(failure::name_not_found(&self.relay, name, "it has none"));
+            return Err(failure::name_not_found(of, name, "it has none"));
         }
         Ok(found)
     }
@@ -235,53 +303,6 @@ impl Dial {
     }
 }
 
-/// Connects to the address that answers first, each next one tried a little later or when all before it failed
-/// (happy eyeballs, RFC 8305). A host with a broken IPv6 costs a quarter of a second, not a minute.
-async fn race(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
-    let mut waiting = interleaved(addresses);
-    let mut tries = FuturesUnordered::new();
-    let mut last_error = io::Error::from(io::ErrorKind::AddrNotAvailable);
-    loop {
-        if let Some(address) = waiting.pop_front() {
-            tries.push(TcpStream::connect(address));
-        }
-        tokio::select! {
-            tried = tries.next() => match tried {
-                Some(Ok(stream)) => return Ok(stream),
-                Some(Err(error)) => last_error = error,
-                None => return Err(last_error),
-            },
-            () = sleep(STAGGER), if !waiting.is_empty() => {}
-        }
-    }
-}
-
-/// IPv6 first, then by turns. RFC 8305, section 4.
-fn interleaved(addresses: Vec<SocketAddr>) -> VecDeque<SocketAddr> {
-    let (six, four): (Vec<_>, Vec<_>) = addresses.into_iter().partition(SocketAddr::is_ipv6);
-    let (mut six, mut four) = (six.into_iter(), four.into_iter());
-    let mut order = VecDeque::new();
-    while order.len() < MOST_ADDRESSES {
-        let pair = [six.next(), four.next()];
-        if pair == [None, None] {
-            break;
-        }
-        order.extend(pair.into_iter().flatten());
-    }
-    order
-}
-
-/// A message is small and urgent, and a peer that vanished is to be noticed also while we write.
-fn keep_lively(stream: &TcpStream) -> io::Result<()> {
-    sockopt::set_tcp_nodelay(stream, true)?;
-    sockopt::set_socket_keepalive(stream, true)?;
-    sockopt::set_tcp_keepidle(stream, KEEPALIVE_IDLE)?;
-    sockopt::set_tcp_keepintvl(stream, KEEPALIVE_INTERVAL)?;
-    sockopt::set_tcp_keepcnt(stream, KEEPALIVE_PROBES)?;
-    sockopt::set_tcp_user_timeout(stream, USER_TIMEOUT_MS)?;
-    Ok(())
-}
-
 /// Everything but what RFC 3986 calls unreserved.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
@@ -290,12 +311,6 @@ const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'~');
 
 const OUR_NAME: &str = concat!("rovercast/", env!("CARGO_PKG_VERSION"));
-
-/// RFC 8305, section 5: the recommended connection attempt delay.
-const STAGGER: Duration = Duration::from_millis(250);
-
-/// Addresses tried in one dial; a name with more is a load balancer's, and its next answer has others.
-const MOST_ADDRESSES: usize = 8;
 
 /// A relay's messages have some kilobytes; a robot has many links' worth of better uses for the default 128 KiB.
 const READ_BUFFER: usize = 8 * 1024;
@@ -306,12 +321,6 @@ const WRITE_BUFFER: usize = 1024 * 1024;
 /// A message over [`MESSAGE_LIMIT`] is dropped and the link goes on. A WebSocket cannot skip what it has not read, so that
 /// it ends the link at four times the limit: the memory that one message can take from us.
 const LARGEST_SURVIVED: usize = 4 * MESSAGE_LIMIT;
-
-/// The kernel's own checks, for when the WebSocket pings cannot be written either: a link is dead after about 30 s.
-const KEEPALIVE_IDLE: Duration = Duration::from_secs(15);
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
-const KEEPALIVE_PROBES: u32 = 3;
-const USER_TIMEOUT_MS: u32 = 30_000;
 
 #[cfg(test)]
 mod tests {
@@ -371,40 +380,6 @@ mod tests {
         assert!(
             !shown.contains("k&y") && !shown.contains("hunter2"),
             "{shown}"
-        );
-    }
-
-    #[tokio::test]
-    async fn refused_address_gives_way_to_the_next() {
-        let closed = tokio::net::TcpListener::bind("[::1]:0").await;
-        let closed = closed.and_then(|listener| listener.local_addr());
-        let relay = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let open = relay.local_addr().unwrap();
-        // A machine without IPv6 refuses the documentation's address as quickly.
-        let closed = closed.unwrap_or_else(|_| "[2001:db8::1]:9".parse().unwrap());
-        let stream = race(vec![open, closed]).await.unwrap();
-        assert_eq!(stream.peer_addr().unwrap(), open);
-
-        let refused = race(vec![closed]).await.unwrap_err();
-        let end = failure::of_connection("ws://relay.example.com/", &refused);
-        assert_ne!(end.class, crate::relay::client::LinkFailure::TimedOut);
-    }
-
-    #[test]
-    fn addresses_are_tried_in_turns_beginning_with_ipv6() {
-        let parse = |text: &str| text.parse::<SocketAddr>().unwrap();
-        let order = interleaved(vec![
-            parse("192.0.2.1:1"),
-            parse("192.0.2.2:1"),
-            parse("[2001:db8::1]:1"),
-        ]);
-        assert_eq!(
-            order,
-            [
-                parse("[2001:db8::1]:1"),
-                parse("192.0.2.1:1"),
-                parse("192.0.2.2:1")
-            ]
         );
     }
 }

@@ -1,10 +1,13 @@
 //! One WebSocket: reads into the switchboard, writes from its inbox, until either side has enough.
 #![allow(clippy::disallowed_methods)] // a driver: reads the clock once per message
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use futures_util::{Sink, SinkExt, Stream, StreamExt};
+use rand::TryRngCore;
+use rand::rngs::OsRng;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -18,7 +21,7 @@ use tracing::debug;
 use super::allowance::Allowance;
 use super::listener::shut_down;
 use super::rooms::{ConnectionId, Departure, Role, RoomName};
-use super::switchboard::{Event, Garbled, Inbox, Letter, Outbox};
+use super::switchboard::{Counters, Event, Garbled, Inbox, Letter, Outbox};
 use crate::relay::message::{FromRelay, MESSAGE_LIMIT, ToRelay};
 
 /// A robot's or a dashboard's connection, ready to talk.
@@ -31,6 +34,7 @@ pub(super) struct Connection {
     /// Turns true when the server shuts down.
     pub(super) closing: watch::Receiver<bool>,
     pub(super) liveness: Liveness,
+    pub(super) counters: Arc<Counters>,
 }
 
 impl Connection {
@@ -57,8 +61,36 @@ impl Connection {
         // Nobody to tell when the switchboard is gone with the relay.
         let _ = self.events.send(left).await;
         debug!(connection = %self.id, ?end, "connection ended");
-        part(socket, end).await;
+        let last_words = match end {
+            End::ShuttingDown => Some(self.restarting()),
+            End::Closed
+            | End::Lost
+            | End::Silent
+            | End::TooFast
+            | End::TooLarge
+            | End::NotText
+            | End::BrokeProtocol
+            | End::DoesNotRead
+            | End::Dismissed { .. } => None,
+        };
+        part(socket, end, last_words).await;
         end
+    }
+
+    /// Tells everyone another time to come back: a fleet that returns in the same second is a second in which nobody gets in.
+    fn restarting(&self) -> String {
+        let robots = self.counters.robots.load(Ordering::Relaxed);
+        let all = robots + self.counters.dashboards.load(Ordering::Relaxed);
+        let spread = Duration::from_secs_f64(all as f64 / RETURNS_PER_SECOND);
+        // Without randomness all return in the middle, which is no worse than without a hint.
+        let part = OsRng.try_next_u32().unwrap_or(u32::MAX / 2);
+        let part = f64::from(part) / f64::from(u32::MAX);
+        FromRelay::Error {
+            message: "relay is restarting".into(),
+            code: Some("restarting".into()),
+            retry_after: Some(RETURN_AFTER + spread.mul_f64(part)),
+        }
+        .to_json()
     }
 
     async fn talk<S>(&mut self, socket: &mut WebSocketStream<S>, inbox: Inbox) -> End
@@ -279,11 +311,14 @@ async fn speak(
 }
 
 /// Says why, and takes what is still coming: a socket that is closed with unread data takes our last words with it.
-async fn part<S>(mut socket: WebSocketStream<S>, end: End)
+async fn part<S>(mut socket: WebSocketStream<S>, end: End, last_words: Option<String>)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let goodbye = async {
+        if let Some(words) = last_words {
+            socket.feed(Message::text(words)).await.ok()?;
+        }
         if let Some(frame) = end.close_frame() {
             socket.send(Message::Close(Some(frame))).await.ok()?;
         } else {
@@ -299,6 +334,12 @@ where
     // Whether it heard us or not, we part.
     let _ = timeout(PARTING, goodbye).await;
 }
+
+/// A relay that was told to restart is back by then, as a rule.
+const RETURN_AFTER: Duration = Duration::from_secs(1);
+
+/// A TLS handshake costs a small server's core 2 ms; the rest is for those who are in already.
+const RETURNS_PER_SECOND: f64 = 200.0;
 
 /// A round trip to the other side of the world, twice. The whole relay must be gone a second after SIGTERM.
 const PARTING: Duration = Duration::from_millis(600);
@@ -333,6 +374,7 @@ mod tests {
             },
             events,
             closing: watch::channel(false).1,
+            counters: Arc::default(),
             liveness: Liveness {
                 ping_interval: Duration::from_millis(20),
                 silence_limit: Duration::from_millis(200),

@@ -14,6 +14,7 @@ use hyper::server::conn::http1;
 use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use rustix::process::{Resource, getrlimit, setrlimit};
 use rustls::ServerConfig;
 use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -82,6 +83,16 @@ pub async fn serve(
         debug!("some connections did not end in time");
     }
     Ok(())
+}
+
+/// Lets this process open as many sockets as the system lets it: a relay needs one for each robot and each dashboard, and 1024 is
+/// the limit that programs get that do not ask.
+pub fn open_many_sockets() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        warn!(%error, "cannot raise the limit of open files");
+    }
 }
 
 /// A connection's place among those that the server can hold. A WebSocket keeps it until it ends.
@@ -232,8 +243,8 @@ fn is_about_one_call(error: &io::Error) -> bool {
     )
 }
 
-/// Robots and dashboards of one relay, and people who look at its pages.
-const MOST_CONNECTIONS: usize = 4096;
+/// Robots and dashboards of one relay, and people who look at its pages. What the process may open is often less.
+const MOST_CONNECTIONS: usize = 20_000;
 
 /// A handshake costs about a millisecond of processor; more at once only makes all of them late.
 const MOST_HANDSHAKES: usize = 64;

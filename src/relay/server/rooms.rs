@@ -41,6 +41,8 @@ pub(super) struct Rooms {
     rooms: BTreeMap<RoomName, Room>,
     /// Where each connection is. One that was refused or replaced is nowhere, and what it still says is dropped.
     places: BTreeMap<ConnectionId, (RoomName, Role)>,
+    /// How many of them are robots'.
+    robots: usize,
     actions: VecDeque<Action>,
 }
 
@@ -52,6 +54,7 @@ impl Rooms {
             names: ViewerNames::new(seed),
             rooms: BTreeMap::new(),
             places: BTreeMap::new(),
+            robots: 0,
             actions: VecDeque::new(),
         }
     }
@@ -89,12 +92,12 @@ impl Rooms {
 
     /// How many robots are here.
     pub(super) fn robots(&self) -> usize {
-        self.rooms.values().filter(|room| room.has_robot()).count()
+        self.robots
     }
 
     /// How many dashboards are here.
     pub(super) fn dashboards(&self) -> usize {
-        self.rooms.values().map(|room| room.dashboards()).sum()
+        self.places.len() - self.robots
     }
 
     fn robot_arrived(&mut self, connection: ConnectionId, name: RoomName) {
@@ -107,6 +110,7 @@ impl Rooms {
         if let Some(old) = replaced {
             warn!(robot = %name, "robot replaced by a newer connection with the same id and camera");
             self.places.remove(&old);
+            self.robots -= 1;
             self.tell(
                 old,
                 Message::FromRelay(FromRelay::Error {
@@ -123,6 +127,7 @@ impl Rooms {
         }
         info!(robot = %name, "robot is here");
         self.places.insert(connection, (name.clone(), Role::Robot));
+        self.robots += 1;
         self.welcome(connection);
         self.rooms.entry(name).or_default().robot_arrived(
             connection,
@@ -187,6 +192,7 @@ impl Rooms {
         let Some((name, role)) = self.places.remove(&connection) else {
             return;
         };
+        self.robots -= usize::from(role == Role::Robot);
         let Some(room) = self.rooms.get_mut(&name) else {
             return;
         };
@@ -344,8 +350,9 @@ pub(super) enum Departure {
 
 const TAKEN_OVER: &str = r#"{"type":"bye","code":"taken_over","reason":"another viewer took over, and this robot serves only one"}"#;
 
-/// Where any key is accepted, strangers could otherwise fill the memory. A larger fleet spreads over several relays by robot id.
-const MOST_ROBOTS: usize = 1024;
+/// Where any key is accepted, strangers could otherwise fill the memory: some 25 KB for each. A larger fleet spreads over several
+/// relays by robot id.
+const MOST_ROBOTS: usize = 8192;
 
 /// A robot serves 8 viewers by default; the rest may wait, but each waiting one is told of every change.
 const MOST_DASHBOARDS_PER_ROBOT: usize = 64;

@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, warn};
 
@@ -232,7 +233,7 @@ impl Outbox {
         (outbox, inbox)
     }
 
-    /// Whether there was room.
+    /// Whether there was room. A connection that has ended has room: its [`Event::Left`] is on the way.
     fn put(&self, letter: Letter) -> bool {
         if let Letter::Text(text) = &letter {
             let before = self.bytes.fetch_add(text.len(), Ordering::Relaxed);
@@ -240,7 +241,10 @@ impl Outbox {
                 return false;
             }
         }
-        self.letters.try_send(letter).is_ok()
+        match self.letters.try_send(letter) {
+            Ok(()) | Err(TrySendError::Closed(_)) => true,
+            Err(TrySendError::Full(_)) => false,
+        }
     }
 }
 

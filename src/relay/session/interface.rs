@@ -1,5 +1,8 @@
 //! What a session is told, and what it wants done.
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::status::{LinkEnd, LinkStatus};
@@ -10,6 +13,8 @@ use crate::viewer::{IceCandidate, IceServer, ViewerId};
 pub struct SessionSettings {
     /// Viewers at once; the next is told so.
     pub max_viewers: usize,
+    /// From `Start` to the first dial: cameras of one robot must not all shake hands at once.
+    pub start_after: Duration,
     pub ping_interval: Duration,
     pub backoff_first: Duration,
     pub backoff_max: Duration,
@@ -20,6 +25,7 @@ impl Default for SessionSettings {
     fn default() -> Self {
         Self {
             max_viewers: 8,
+            start_after: Duration::ZERO,
             ping_interval: Duration::from_secs(20),
             backoff_first: Duration::from_millis(250),
             backoff_max: Duration::from_secs(60),
@@ -33,7 +39,10 @@ pub enum Input {
     Start,
     /// The time that [`Session::poll_timeout`](super::Session::poll_timeout) named has come.
     Timeout,
-    LinkOpened,
+    /// `from` is our own address on it, where the driver knows it.
+    LinkOpened {
+        from: Option<IpAddr>,
+    },
     /// Anything came from the relay, be it a pong.
     LinkHeard,
     LinkMessage(FromRelay),
@@ -49,6 +58,10 @@ pub enum Input {
     ViewerEnded {
         viewer: ViewerId,
         reason: String,
+    },
+    /// Addresses or routes came or went; `addresses` is what this machine has now, loopback included.
+    NetworkChanged {
+        addresses: Arc<BTreeSet<IpAddr>>,
     },
     ShutDown,
 }

@@ -7,15 +7,25 @@ pub(super) struct Pulse {
     opened: Instant,
     interval: Duration,
     ping_at: Instant,
-    /// The first ping after which nothing was heard.
-    unanswered: Option<Instant>,
+    /// Set by the first ping after which nothing was heard.
+    silence: Option<Silence>,
+}
+
+/// When a link is dead unless something is heard, and how long it will have been silent then.
+#[derive(Clone, Copy, Debug)]
+struct Silence {
+    ends: Instant,
+    limit: Duration,
 }
 
 /// What is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Beat {
     Ping,
-    Dead,
+    /// A ping was not answered for this long.
+    Dead {
+        silence: Duration,
+    },
 }
 
 impl Pulse {
@@ -25,7 +35,7 @@ impl Pulse {
             opened: now,
             interval,
             ping_at: now + interval,
-            unanswered: None,
+            silence: None,
         }
     }
 
@@ -33,37 +43,60 @@ impl Pulse {
         self.opened
     }
 
-    pub(super) fn heard(&mut self) {
-        self.unanswered = None;
+    pub(super) fn hear(&mut self) {
+        self.silence = None;
+    }
+
+    /// There is reason to think that the link is dead: a ping is due now, and its answer soon.
+    pub(super) fn doubt(&mut self, now: Instant) {
+        let soon = Silence::new(now, DOUBT_LIMIT);
+        self.silence = match self.silence {
+            Some(known) if known.ends <= soon.ends => Some(known),
+            Some(_) | None => Some(soon),
+        };
+        self.ping_at = now + self.interval;
     }
 
     pub(super) fn time_out(&mut self, now: Instant) -> Option<Beat> {
-        if self.silence_ends().is_some_and(|end| end <= now) {
-            return Some(Beat::Dead);
+        if let Some(silence) = self.silence.filter(|silence| silence.ends <= now) {
+            return Some(Beat::Dead {
+                silence: silence.limit,
+            });
         }
         if now < self.ping_at {
             return None;
         }
-        self.unanswered.get_or_insert(now);
+        self.silence.get_or_insert(Silence::new(now, SILENCE_LIMIT));
         self.ping_at = now + self.interval;
         Some(Beat::Ping)
     }
 
     pub(super) fn poll_timeout(&self) -> (Instant, &'static str) {
-        match self.silence_ends() {
-            Some(end) if end < self.ping_at => (end, "give up a silent relay link"),
+        match self.silence {
+            Some(silence) if silence.ends < self.ping_at => {
+                (silence.ends, "give up a silent relay link")
+            }
             Some(_) | None => (self.ping_at, "ping the relay"),
         }
     }
+}
 
-    fn silence_ends(&self) -> Option<Instant> {
-        self.unanswered.map(|pinged| pinged + SILENCE_LIMIT)
+impl Silence {
+    fn new(now: Instant, limit: Duration) -> Self {
+        Self {
+            ends: now + limit,
+            limit,
+        }
     }
 }
 
 /// From a ping to the end of a link that answers nothing. An LTE handover with a full queue takes 3 to 5 s; each second more
 /// is a second in which nobody can join.
 pub(super) const SILENCE_LIMIT: Duration = Duration::from_secs(10);
+
+/// The same when the network has just changed under the link: dead is likely then, and a redial costs nobody a picture. A
+/// round trip on a bad LTE cell takes 1 to 2 s.
+pub(super) const DOUBT_LIMIT: Duration = Duration::from_secs(3);
 
 /// Below this the pings would be the traffic.
 const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
@@ -80,7 +113,7 @@ mod tests {
         let mut pulse = Pulse::new(Duration::from_secs(3), begin);
         let died = loop {
             let (now, _) = pulse.poll_timeout();
-            if pulse.time_out(now) == Some(Beat::Dead) {
+            if let Some(Beat::Dead { .. }) = pulse.time_out(now) {
                 break now - begin;
             }
         };

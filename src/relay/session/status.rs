@@ -22,6 +22,8 @@ pub enum LinkFailure {
     /// No route, network down, connection reset: the way to the relay is broken.
     Unreachable,
     Tls,
+    /// The proxy does not give us a way to the relay.
+    Proxy,
     /// HTTP 401 or 403, or the relay's error `unauthorized`: the key is wrong. Only a person can change that.
     Unauthorized,
     Http {
@@ -56,6 +58,7 @@ impl fmt::Display for LinkFailure {
             Self::TimedOut => f.write_str("timed out"),
             Self::Unreachable => f.write_str("unreachable"),
             Self::Tls => f.write_str("TLS failed"),
+            Self::Proxy => f.write_str("refused by the proxy"),
             Self::Unauthorized => f.write_str("unauthorized"),
             Self::Http { status } => write!(f, "HTTP status {status}"),
             Self::NotAWebSocket => f.write_str("not a WebSocket"),

@@ -1,8 +1,13 @@
 #![allow(clippy::disallowed_methods)] // a test's simulated time starts somewhere
 
+use std::net::IpAddr;
+use std::sync::Arc;
+
 use proptest::prelude::*;
 
 use super::last_words::LAST_WORDS_LIMIT;
+use super::link::DIAL_DOUBT_LIMIT;
+use super::pulse::SILENCE_LIMIT;
 use super::troubles::SUMMARY_INTERVAL;
 use super::*;
 use crate::viewer::IceCandidate;
@@ -32,7 +37,7 @@ impl Robot {
     fn connected() -> Self {
         let mut robot = Self::new();
         robot.tell(Input::Start);
-        robot.tell(Input::LinkOpened);
+        robot.tell(Input::LinkOpened { from: None });
         robot
     }
 
@@ -67,7 +72,7 @@ impl Robot {
         self.now = at;
         let dialed = self.tell(Input::Timeout);
         assert_eq!(dialed, [Action::Dial]);
-        self.tell(Input::LinkOpened)
+        self.tell(Input::LinkOpened { from: None })
     }
 
     fn delay(&self) -> Duration {
@@ -88,6 +93,15 @@ fn ended(class: LinkFailure) -> Input {
         message: "as told".into(),
         retry_after: None,
     })
+}
+
+const HOME: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7));
+
+/// The robot's own address is still there, or not.
+fn network_changed(at_home: bool) -> Input {
+    Input::NetworkChanged {
+        addresses: Arc::new(at_home.then_some(HOME).into_iter().collect()),
+    }
 }
 
 fn offer(viewer: &ViewerId, sdp: &str) -> Input {
@@ -281,6 +295,51 @@ fn viewer_keeps_its_picture_through_an_outage_and_speaks_when_it_is_over() {
 }
 
 #[test]
+fn words_into_a_link_that_was_dead_already_are_said_again() {
+    let mut robot = Robot::connected();
+    let (answered, waiting) = (named("answered"), named("waiting"));
+    let candidate_of = |viewer: &ViewerId, text| Input::ViewerCandidate {
+        viewer: viewer.clone(),
+        candidate: candidate(text),
+    };
+    for viewer in [&answered, &waiting] {
+        let ready = format!(r#"{{"type":"ready","viewer_id":"{viewer}"}}"#);
+        robot.hear(&ready);
+        robot.tell(offer(viewer, "v=0"));
+    }
+    robot.tell(candidate_of(&answered, "that arrived"));
+    robot.wait(Duration::from_secs(5));
+    robot.hear(r#"{"type":"answer","viewer_id":"answered","sdp":"v=0"}"#);
+
+    robot.tell(candidate_of(&answered, "into the void"));
+    robot.tell(candidate_of(&waiting, "into the void"));
+    robot.tell(ended(LinkFailure::Silent));
+    let said_again: Vec<_> = robot
+        .redial()
+        .into_iter()
+        .filter(|action| matches!(action, Action::Send(_)))
+        .collect();
+
+    let again = |viewer: &ViewerId| {
+        Action::Send(ToRelay::IceCandidate {
+            viewer: viewer.clone(),
+            candidate: candidate("into the void"),
+        })
+    };
+    assert_eq!(
+        said_again,
+        [
+            again(&answered),
+            Action::Send(ToRelay::Offer {
+                viewer: waiting.clone(),
+                sdp: "v=0".into()
+            }),
+            again(&waiting),
+        ]
+    );
+}
+
+#[test]
 fn viewer_that_left_during_an_outage_is_told_so_afterwards() {
     let mut robot = Robot::connected();
     let viewer = named("a");
@@ -370,6 +429,117 @@ fn relay_that_answers_pings_is_kept_for_a_month() {
 }
 
 #[test]
+fn link_whose_address_is_gone_is_dialed_anew_at_once() {
+    let mut robot = Robot::new();
+    robot.tell(Input::Start);
+    robot.tell(Input::LinkOpened { from: Some(HOME) });
+    robot.wait(Duration::from_secs(3));
+
+    assert_eq!(
+        robot.tell(network_changed(false)),
+        [Action::HangUp {
+            reason: "the network changed"
+        }]
+    );
+    robot.tell(ended(LinkFailure::HungUp));
+
+    let trouble = robot.session.status().trouble.unwrap();
+    assert_eq!(trouble.class, LinkFailure::Unreachable);
+    assert_eq!(trouble.message, "the link's own address 192.0.2.7 is gone");
+    assert!(robot.delay() <= Duration::from_millis(250));
+}
+
+#[test]
+fn link_that_keeps_its_address_is_asked_and_kept_when_it_answers() {
+    let mut robot = Robot::new();
+    robot.tell(Input::Start);
+    robot.tell(Input::LinkOpened { from: Some(HOME) });
+    assert_eq!(robot.tell(network_changed(true)), [Action::Ping]);
+    robot.wait(Duration::from_millis(2900));
+    robot.tell(Input::LinkHeard);
+    assert_eq!(robot.wait(Duration::from_secs(17)), []);
+
+    assert_eq!(robot.tell(network_changed(true)), [Action::Ping]);
+    assert_eq!(
+        robot.wait(Duration::from_secs(3)),
+        [Action::HangUp {
+            reason: "no answer to ping"
+        }]
+    );
+    robot.tell(ended(LinkFailure::HungUp));
+    let trouble = robot.session.status().trouble.unwrap();
+    assert_eq!(trouble.message, "relay answered no ping for 3s");
+}
+
+#[test]
+fn network_that_returns_ends_a_minutes_wait_but_not_one_that_the_relay_asked_for() {
+    let mut robot = Robot::new();
+    robot.tell(Input::Start);
+    for _ in 0..20 {
+        robot.tell(ended(LinkFailure::Unreachable));
+        robot.wait(robot.delay());
+    }
+    robot.wait(Duration::from_secs(5));
+    robot.tell(ended(LinkFailure::Unreachable));
+    robot.tell(network_changed(true));
+    assert!(robot.delay() <= Duration::from_millis(250));
+
+    robot.wait(robot.delay());
+    robot.tell(Input::LinkEnded(LinkEnd {
+        class: LinkFailure::Http { status: 429 },
+        message: "too many".into(),
+        retry_after: Some(Duration::from_secs(70)),
+    }));
+    robot.tell(network_changed(true));
+    assert!(robot.delay() >= Duration::from_secs(70));
+}
+
+#[test]
+fn interface_that_flaps_for_a_minute_costs_about_a_dial_a_second() {
+    let mut robot = Robot::new();
+    robot.tell(Input::Start);
+    robot.tell(ended(LinkFailure::Unreachable));
+    let mut dials = 0;
+    for _ in 0..600 {
+        for action in robot.wait(Duration::from_millis(100)) {
+            assert_eq!(action, Action::Dial);
+            dials += 1;
+            robot.tell(ended(LinkFailure::Unreachable));
+        }
+        robot.tell(network_changed(true));
+    }
+    assert!((30..=80).contains(&dials), "{dials} dials");
+}
+
+#[test]
+fn dial_from_an_address_that_went_away_does_not_wait_for_its_deadline() {
+    let mut robot = Robot::new();
+    robot.tell(Input::Start);
+    assert_eq!(robot.tell(network_changed(false)), []);
+    assert_eq!(
+        robot.wait(DIAL_DOUBT_LIMIT),
+        [Action::HangUp {
+            reason: "the network changed"
+        }]
+    );
+    robot.tell(ended(LinkFailure::HungUp));
+    assert!(robot.delay() <= Duration::from_millis(250));
+}
+
+#[test]
+fn cameras_of_one_robot_dial_one_after_the_other() {
+    let settings = SessionSettings {
+        start_after: Duration::from_millis(300),
+        ..SessionSettings::default()
+    };
+    let mut robot = Robot::new();
+    robot.session = Session::new(&settings, 7);
+    assert_eq!(robot.tell(Input::Start), []);
+    assert_eq!(robot.wait(Duration::from_millis(299)), []);
+    assert_eq!(robot.wait(Duration::from_millis(1)), [Action::Dial]);
+}
+
+#[test]
 fn wrong_key_is_tried_again_at_the_longest_delay_only() {
     let mut robot = Robot::new();
     robot.tell(Input::Start);
@@ -438,6 +608,25 @@ fn same_failure_is_said_once_and_then_every_five_minutes() {
 
     let changed = robot.tell(ended(LinkFailure::Tls));
     assert_eq!(reports(&changed), 1);
+}
+
+#[test]
+fn two_failures_by_turns_fill_the_log_no_faster_than_one() {
+    let mut robot = Robot::new();
+    robot.tell(Input::Start);
+    let begin = robot.now;
+    let mut said = 0;
+    for class in [LinkFailure::Refused, LinkFailure::TimedOut]
+        .into_iter()
+        .cycle()
+    {
+        if robot.now >= begin + Duration::from_secs(3600) {
+            break;
+        }
+        said += reports(&robot.tell(ended(class)));
+        robot.wait(robot.delay());
+    }
+    assert!((2..=24).contains(&said), "{said} reports in an hour");
 }
 
 #[test]
@@ -545,7 +734,7 @@ fn event() -> impl Strategy<Value = Event> {
     let input = prop_oneof![
         4 => Just(Input::Start),
         4 => Just(Input::Timeout),
-        10 => Just(Input::LinkOpened),
+        10 => Just(Input::LinkOpened { from: Some(HOME) }),
         10 => Just(Input::LinkHeard),
         20 => message().prop_map(Input::LinkMessage),
         8 => end.prop_map(Input::LinkEnded),
@@ -558,6 +747,7 @@ fn event() -> impl Strategy<Value = Event> {
             viewer,
             reason: String::new()
         }),
+        6 => any::<bool>().prop_map(network_changed),
         1 => Just(Input::ShutDown),
     ];
     prop_oneof![
@@ -573,7 +763,9 @@ struct Witness {
     heard: Instant,
     hung_up: bool,
     shut_down: bool,
+    /// At most so many since the last stable time.
     attempts: u32,
+    changed: Option<Instant>,
     viewers: std::collections::BTreeSet<ViewerId>,
     said: Option<(Instant, Option<Duration>)>,
 }
@@ -581,7 +773,7 @@ struct Witness {
 impl Witness {
     fn before(&mut self, input: &Input, now: Instant) -> Option<LinkEnd> {
         match input {
-            Input::LinkOpened if self.dialed && self.opened.is_none() && !self.hung_up => {
+            Input::LinkOpened { .. } if self.dialed && self.opened.is_none() && !self.hung_up => {
                 self.opened = Some(now);
                 self.heard = now;
                 self.said = None;
@@ -611,9 +803,19 @@ impl Witness {
                 return Some(end).filter(|_| !self.shut_down);
             }
             Input::ShutDown => self.shut_down = true,
+            Input::NetworkChanged { .. } => {
+                if self
+                    .changed
+                    .is_none_or(|at| now - at >= Duration::from_secs(10))
+                {
+                    self.attempts = 0;
+                }
+                self.changed = Some(now);
+                self.attempts += 1;
+            }
             Input::Start
             | Input::Timeout
-            | Input::LinkOpened
+            | Input::LinkOpened { .. }
             | Input::LinkEnded(_)
             | Input::ViewerOffer { .. }
             | Input::ViewerCandidate { .. }
@@ -687,6 +889,7 @@ proptest! {
             hung_up: false,
             shut_down: false,
             attempts: 0,
+            changed: None,
             viewers: std::collections::BTreeSet::new(),
             said: None,
         };

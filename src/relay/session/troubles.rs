@@ -1,67 +1,61 @@
 //! Which failures are worth a line in the log: each once, and then a summary now and then.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::status::{LinkEnd, Trouble};
 
-/// What went wrong lately, and what was said of it.
+/// What went wrong since the link last stood for long, and what was said of it.
 #[derive(Debug, Default)]
-pub(super) struct Troubles(Option<Reported>);
-
-#[derive(Debug)]
-struct Reported {
-    trouble: Trouble,
-    at: Instant,
+pub(super) struct Troubles {
+    current: Option<Trouble>,
+    /// When each kind of failure was last said.
+    said: BTreeMap<String, Instant>,
     /// "Up again" was said too: a link that comes and goes is not to be announced each time.
     recovery: bool,
 }
 
 impl Troubles {
     pub(super) fn current(&self) -> Option<&Trouble> {
-        self.0.as_ref().map(|known| &known.trouble)
+        self.current.as_ref()
     }
 
     /// True when it is to be said.
     pub(super) fn note(&mut self, end: LinkEnd, now: Instant) -> bool {
-        let repeated = self
-            .0
-            .as_mut()
-            .filter(|known| known.trouble.class == end.class);
-        let Some(known) = repeated else {
-            self.0 = Some(Reported {
-                trouble: Trouble {
-                    class: end.class,
-                    message: end.message,
-                    since: now,
-                    attempts: 1,
-                },
-                at: now,
-                recovery: false,
-            });
-            return true;
+        let class = end.class;
+        let (since, attempts) = match &self.current {
+            Some(known) if known.class == class => (known.since, known.attempts.saturating_add(1)),
+            Some(_) | None => (now, 1),
         };
-        known.trouble.attempts = known.trouble.attempts.saturating_add(1);
-        known.trouble.message = end.message;
-        let due = now.saturating_duration_since(known.at) >= SUMMARY_INTERVAL;
-        if due {
-            known.at = now;
-            known.recovery = false;
+        let kind = class.to_string();
+        self.current = Some(Trouble {
+            class,
+            message: end.message,
+            since,
+            attempts,
+        });
+        self.said
+            .retain(|_, at| now.saturating_duration_since(*at) < SUMMARY_INTERVAL);
+        if self.said.contains_key(&kind) || self.said.len() >= MOST_KINDS {
+            return false;
         }
-        due
+        self.said.insert(kind, now);
+        self.recovery = false;
+        true
     }
 
     /// The link is up; true when that is to be said.
     pub(super) fn recovered(&mut self) -> bool {
-        match &mut self.0 {
-            Some(known) => !std::mem::replace(&mut known.recovery, true),
-            None => true,
-        }
+        !std::mem::replace(&mut self.recovery, self.current.is_some())
     }
 
     pub(super) fn forget(&mut self) {
-        self.0 = None;
+        *self = Self::default();
     }
 }
+
+/// Kinds said in that time. A relay that closes with another code each time has thousands.
+const MOST_KINDS: usize = 16;
 
 /// The same trouble is said again after this long, so that the end of a log tells it without its beginning.
 pub(super) const SUMMARY_INTERVAL: Duration = Duration::from_secs(300);

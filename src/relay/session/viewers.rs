@@ -1,7 +1,7 @@
-//! The viewers of a session, and what they have to say while there is no relay.
+//! The viewers of a session, and what they said that the relay may not have heard.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::ANSWER_LIMIT;
 use super::refusal::{Refusal, TOO_MANY_VIEWERS, UNEXPECTED_ANSWER, UNKNOWN_VIEWER};
@@ -19,7 +19,15 @@ pub(super) struct Viewers {
 #[derive(Debug)]
 struct Watching {
     stage: Stage,
-    held: VecDeque<ToRelay>,
+    /// The newest offer and what followed.
+    words: VecDeque<Word>,
+}
+
+#[derive(Debug)]
+struct Word {
+    message: ToRelay,
+    /// When it was last put on a link; `None` while there is none.
+    sent: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -62,7 +70,7 @@ impl Viewers {
             stage: Stage::Opening {
                 until: now + ANSWER_LIMIT,
             },
-            held: VecDeque::new(),
+            words: VecDeque::new(),
         };
         self.watching.insert(viewer.clone(), watching);
         Ok(())
@@ -119,11 +127,12 @@ impl Viewers {
             .into_iter()
     }
 
-    /// Keeps a viewer's message for when the relay is back; false when it is dropped.
+    /// Remembers what a viewer's peer says, now put on a link (`sent`) or not. False when the viewer is gone, or when what
+    /// could not be sent is forgotten.
     ///
-    /// A new offer makes what was held before worthless. When the queue is full the newest candidate is dropped: the first
-    /// ones are the addresses of the robot itself, the last ones the detours.
-    pub(super) fn hold(&mut self, message: ToRelay) -> bool {
+    /// A new offer makes what was said before worthless. When there is no more room the newest candidate is forgotten: the
+    /// first ones are the addresses of the robot itself, the last ones the detours.
+    pub(super) fn note(&mut self, message: &ToRelay, sent: Option<Instant>) -> bool {
         let Some(watching) = message
             .viewer()
             .and_then(|viewer| self.watching.get_mut(viewer))
@@ -131,12 +140,15 @@ impl Viewers {
             return false;
         };
         if matches!(message, ToRelay::Offer { .. }) {
-            watching.held.clear();
+            watching.words.clear();
         }
-        if watching.held.len() >= MOST_HELD {
-            return false;
+        if watching.words.len() >= MOST_WORDS {
+            return sent.is_some();
         }
-        watching.held.push_back(message);
+        watching.words.push_back(Word {
+            message: message.clone(),
+            sent,
+        });
         true
     }
 
@@ -145,12 +157,22 @@ impl Viewers {
     }
 
     /// What is to be sent now that the relay is there: who left, then what the others have to say.
-    pub(super) fn take_held(&mut self) -> Vec<ToRelay> {
-        let mut held = std::mem::take(&mut self.farewells);
+    ///
+    /// That is also what went into the link before and may have died with it: all that was said after `heard`, when the relay
+    /// was last known to listen, and an offer without an answer with all that belongs to it. Browsers take both twice.
+    pub(super) fn take_unheard(&mut self, heard: Option<Instant>, now: Instant) -> Vec<ToRelay> {
+        let mut unheard = std::mem::take(&mut self.farewells);
         for watching in self.watching.values_mut() {
-            held.extend(watching.held.drain(..));
+            let waits = watching.stage.waits_for_answer();
+            for word in &mut watching.words {
+                let was_heard = |sent| heard.is_some_and(|heard| sent + ON_ITS_WAY < heard);
+                if waits || !word.sent.is_some_and(was_heard) {
+                    word.sent = Some(now);
+                    unheard.push(word.message.clone());
+                }
+            }
         }
-        held
+        unheard
     }
 }
 
@@ -161,8 +183,18 @@ impl Stage {
             Self::Answered | Self::OfferedAgain => None,
         }
     }
+
+    fn waits_for_answer(self) -> bool {
+        match self {
+            Self::Offered { .. } | Self::OfferedAgain => true,
+            Self::Opening { .. } | Self::Answered => false,
+        }
+    }
 }
 
-/// Messages held for one viewer while the link is down: an offer, and the candidates of a robot with a dozen addresses and
-/// a few STUN and TURN servers.
-const MOST_HELD: usize = 64;
+/// What is heard so soon after a word was sent may have crossed it on its way, and proves nothing.
+const ON_ITS_WAY: Duration = Duration::from_secs(2);
+
+/// Messages remembered for one viewer, some 20 KB: an offer, and the candidates of a robot with a dozen addresses and a few
+/// STUN and TURN servers.
+const MOST_WORDS: usize = 64;

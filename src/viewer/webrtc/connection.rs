@@ -9,6 +9,7 @@ use rtc::ice::mdns::MulticastDnsMode;
 use rtc::interceptor::NackResponderBuilder;
 use rtc::media_stream::MediaStreamTrack;
 use rtc::peer_connection::certificate::CertificateParams;
+use rtc::peer_connection::configuration::RTCIceTransportPolicy;
 use rtc::peer_connection::transport::RTCDtlsTransportState;
 use rtc::rtp_transceiver::rtp_sender::{
     RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RTCRtpCodingParameters,
@@ -30,6 +31,7 @@ use webrtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit,
 use webrtc::runtime::Runtime;
 
 use super::PeerSettings;
+use super::ports::Binding;
 use super::stream::{CAPTURE_TIME_URI, PLAYOUT_DELAY_URI, Stream, StreamHandle};
 use crate::media::h264::ProfileLevelId;
 use crate::viewer::{IceCandidate, IceServer};
@@ -63,6 +65,11 @@ impl Connection {
                 .with_configuration(
                     RTCConfigurationBuilder::new()
                         .with_ice_servers(settings.ice_servers.iter().map(ice_server).collect())
+                        .with_ice_transport_policy(if settings.relay_only {
+                            RTCIceTransportPolicy::Relay
+                        } else {
+                            RTCIceTransportPolicy::All
+                        })
                         .with_certificates(vec![certificate()?])
                         .build(),
                 )
@@ -79,7 +86,7 @@ impl Connection {
                 .with_handler(Arc::new(Handler { happenings }))
                 .with_runtime(runtime)
                 .with_dedicated_reactor_pool_size(1)
-                .with_udp_addrs(udp_addresses(settings))
+                .with_udp_addrs(vec![Binding::new(settings)])
                 .build(),
         )
         .await?;
@@ -123,6 +130,12 @@ impl Connection {
         let sdp = with_trickle(&offer.sdp);
         self.peer.set_local_description(offer).await?;
         Ok(sdp)
+    }
+
+    /// An offer of another way: sockets are bound anew on what addresses there are now. RFC 8445, section 2.4.
+    pub(super) async fn offer_another_way(&self) -> Result<String> {
+        self.peer.restart_ice().await?;
+        self.offer().await
     }
 
     pub(super) async fn answer(&self, sdp: String) -> Result<()> {
@@ -286,6 +299,8 @@ fn setting_engine(settings: &PeerSettings) -> SettingEngine {
     SettingEngineBuilder::new()
         .with_include_loopback_candidate(settings.loopback)
         .with_multicast_dns_mode(MulticastDnsMode::QueryOnly)
+        // The sockets of addresses that are gone lead nowhere.
+        .with_discard_local_candidates_during_ice_restart(true)
         // Browsers hide their addresses; their own checks arrive a second before a hidden name is resolved. The first pair
         // that works is good enough, and a better one may still be nominated by the browser.
         .with_host_acceptance_min_wait(at_once)
@@ -294,15 +309,6 @@ fn setting_engine(settings: &PeerSettings) -> SettingEngine {
         .with_relay_acceptance_min_wait(RELAY_PATIENCE)
         .with_ice_connection_attempts(Some(CHECK_INTERVAL), Some(CHECKS))
         .build()
-}
-
-fn udp_addresses(settings: &PeerSettings) -> Vec<&'static str> {
-    // The wildcards become one socket an interface address.
-    let mut addresses = vec!["0.0.0.0:0", "[::]:0"];
-    if settings.loopback {
-        addresses.push("127.0.0.1:0");
-    }
-    addresses
 }
 
 fn ice_server(server: &IceServer) -> RTCIceServer {

@@ -305,7 +305,7 @@ fn sixty_fifth_dashboard_and_robot_too_many_are_sent_away() {
     assert_eq!(codes_told_to(ALICE, &told), ["full"]);
     assert_eq!(scene.rooms.dashboards(), 64);
 
-    for robot in 0..1024 {
+    for robot in 0..MOST_ROBOTS as u64 {
         scene.handle(Input::Arrived {
             connection: ConnectionId(1000 + robot),
             room: room(&format!("r{robot}"), None),
@@ -314,7 +314,7 @@ fn sixty_fifth_dashboard_and_robot_too_many_are_sent_away() {
     }
     let told = scene.arrives(ROBOT, Role::Robot);
     assert_eq!(codes_told_to(ROBOT, &told), ["full"]);
-    assert_eq!(scene.rooms.robots(), 1024);
+    assert_eq!(scene.rooms.robots(), MOST_ROBOTS);
 }
 
 #[test]

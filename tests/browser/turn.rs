@@ -1,0 +1,174 @@
+//! Pictures through a TURN server, for browsers and robots that find no direct way. coturn must be installed.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use super::common::browser::{Browser, Page};
+use super::common::process::{Rovercast, configuration, free_address};
+use super::common::sampler::Samples;
+use super::common::{artefact, wait_for};
+use super::watch;
+
+/// coturn on loopback, with one user.
+struct Coturn {
+    process: Child,
+    address: SocketAddr,
+}
+
+impl Coturn {
+    fn start(name: &str) -> Self {
+        let address = free_address();
+        let log =
+            fs::File::create(artefact(&format!("{name}.coturn.log"))).expect("target is writable");
+        let process = Command::new("turnserver")
+            .args(["-n", "--no-cli", "--no-tls", "--no-dtls", "--lt-cred-mech"])
+            .args(["--realm", "test", "--user", "robots:hunter2"])
+            .args(["--listening-ip", "127.0.0.1", "--relay-ip", "127.0.0.1"])
+            .args([
+                "--allow-loopback-peers",
+                "--log-file",
+                "stdout",
+                "--verbose",
+            ])
+            .args(["--listening-port", &address.port().to_string()])
+            .args(["--pidfile", "/dev/null"])
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("one more descriptor"))
+            .stderr(log)
+            .spawn()
+            .expect("coturn is installed (tests/run does it)");
+        Self { process, address }
+    }
+
+    fn url(&self) -> String {
+        format!("turn:{}", self.address)
+    }
+}
+
+impl Drop for Coturn {
+    fn drop(&mut self) {
+        self.process.kill().expect("it is our child");
+        self.process.wait().expect("it is our child");
+    }
+}
+
+/// The way that packets take, as the page shows it: `relay → host udp`.
+fn path(page: &Page<'_>) -> String {
+    wait_for("the page's statistics", Duration::from_secs(10), || {
+        let path = page.run("return window.rovercast.stats().then(now => now?.path ?? null)");
+        path.as_str().map(str::to_owned)
+    })
+}
+
+fn assert_moving(page: &Page<'_>) {
+    drop(Samples::take(page));
+    thread::sleep(Duration::from_secs(2));
+    let shown = Samples::take(page).frames().len();
+    assert!(shown > 30, "{shown} pictures in two seconds");
+}
+
+#[test]
+fn browser_that_may_use_nothing_but_turn_sees_the_picture() {
+    let coturn = Coturn::start("turn_browser");
+    let browser = Browser::open("turn_browser");
+    let relay_at = free_address();
+    let login = artefact("turn_browser.login");
+    fs::write(&login, "robots:hunter2\n").expect("target is writable");
+    let mut relay = Rovercast::start(
+        "turn_browser.relay",
+        &[
+            "relay",
+            "--listen",
+            &relay_at.to_string(),
+            "--ice-server",
+            &coturn.url(),
+            "--turn-login-file",
+            login.to_str().expect("target is UTF-8"),
+        ],
+    );
+    relay.address();
+    let _robot = Rovercast::run("turn_browser.robot", "test-card", free_address(), relay_at);
+
+    let url = format!("http://{relay_at}/?robot=rover-7&camera=front&ice=relay");
+    let page = watch(&browser, &url);
+
+    assert_moving(&page);
+    let path = path(&page);
+    assert!(path.starts_with("relay → "), "{path}");
+}
+
+#[test]
+fn robot_that_shows_nobody_its_addresses_is_seen_through_turn() {
+    let coturn = Coturn::start("turn_robot");
+    let browser = Browser::open("turn_robot");
+    let http = free_address();
+    let config = configuration("turn_robot", "test-card", http, http);
+    let credential = artefact("turn_robot.credential");
+    fs::write(&credential, "hunter2\n").expect("target is writable");
+    let text = fs::read_to_string(&config).expect("it was just written");
+    let text = text.replace(
+        "[webrtc]\n",
+        &format!(
+            "[webrtc]\nice_policy = \"relay\"\nice_servers = [{{ urls = [\"{}\"], username = \"robots\", credential_file = \"{}\" }}]\n",
+            coturn.url(),
+            credential.display()
+        ),
+    );
+    fs::write(&config, text).expect("target is writable");
+    let _robot = Rovercast::start("turn_robot.robot", &["run", "--config", &config]);
+
+    let page = watch(
+        &browser,
+        &format!("http://{http}/?robot=rover-7&camera=front"),
+    );
+
+    assert_moving(&page);
+    let path = path(&page);
+    assert!(path.contains(" → relay "), "{path}");
+}
+
+#[test]
+fn every_viewer_comes_to_a_port_of_the_range() {
+    let browser = Browser::open("port_range");
+    let http = free_address();
+    let config = configuration("port_range", "test-card", http, http);
+    let text = fs::read_to_string(&config).expect("it was just written");
+    let text = text.replace("[webrtc]\n", "[webrtc]\nudp_ports = \"47100-47115\"\n");
+    fs::write(&config, text).expect("target is writable");
+    let robot = Rovercast::start("port_range.robot", &["run", "--config", &config]);
+    let url = format!("http://{http}/?robot=rover-7&camera=front");
+    let pages = [(); 3].map(|()| watch(&browser, &url));
+
+    pages.iter().for_each(assert_moving);
+    let mut ports = udp_ports(&robot);
+    ports.dedup();
+    assert_eq!(ports.len(), 3, "{ports:?}");
+    let is_inside = |port: &u16| (47100..=47115).contains(port);
+    assert!(ports.iter().all(is_inside), "{ports:?}");
+}
+
+/// The UDP ports that `robot` has bound, sorted; mDNS, which all share, left out.
+fn udp_ports(robot: &Rovercast) -> Vec<u16> {
+    let process = robot.id().as_raw_nonzero();
+    let output = Command::new("ss").args(["-uanpH"]).output();
+    let output = output.expect("iproute2 is installed");
+    let wanted = format!("pid={process},");
+    let mut ports: Vec<u16> = String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .filter(|line| line.contains(&wanted))
+        .filter_map(|line| {
+            line.split_whitespace()
+                .nth(3)?
+                .rsplit_once(':')?
+                .1
+                .parse()
+                .ok()
+        })
+        .filter(|port| *port != 5353)
+        .collect();
+    ports.sort_unstable();
+    ports
+}
