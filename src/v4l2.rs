@@ -129,6 +129,11 @@ impl Capabilities {
         }
     }
 
+    /// Nothing flows until somebody has set up the links before it with the media controller.
+    pub fn needs_media_controller(self) -> bool {
+        self.0 & IO_MC != 0
+    }
+
     /// A memory-to-memory device's queues: what it reads, and what it gives.
     pub fn memory_to_memory(self) -> Option<(BufferType, BufferType)> {
         if self.0 & STREAMING == 0 {
@@ -183,6 +188,7 @@ const OUTPUT_MPLANE: u32 = 0x2000;
 const M2M_MPLANE: u32 = 0x4000;
 const M2M: u32 = 0x8000;
 const STREAMING: u32 = 0x400_0000;
+const IO_MC: u32 = 0x2000_0000;
 
 #[cfg(test)]
 mod tests {

@@ -31,6 +31,11 @@ impl V4l2Error {
         self.is_one_of(&[Errno::NOENT, Errno::NODEV, Errno::NXIO])
     }
 
+    /// This user may not open it: a matter of udev rules or groups.
+    pub fn is_forbidden(&self) -> bool {
+        self.is_one_of(&[Errno::ACCESS, Errno::PERM])
+    }
+
     /// Somebody else streams from it, or buffers that still exist forbid the change.
     pub fn is_busy(&self) -> bool {
         self.is_one_of(&[Errno::BUSY])

@@ -281,6 +281,22 @@ pub(super) fn fraction(interval: Duration) -> Fraction {
 const SIDES: std::ops::RangeInclusive<u32> = 1..=16384;
 
 #[cfg(test)]
+impl Format {
+    /// What a driver might say.
+    pub(crate) fn told(fourcc: Fourcc, size: Size, told: &[PlaneLayout]) -> Self {
+        let mut planes = [PlaneLayout::default(); MAX_PLANES];
+        planes[..told.len()].copy_from_slice(told);
+        Self {
+            fourcc,
+            size,
+            colorimetry: Colorimetry::default(),
+            planes,
+            plane_count: told.len(),
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 

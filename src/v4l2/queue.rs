@@ -246,9 +246,10 @@ impl Queue {
         Ok(())
     }
 
-    /// Gives the buffers' memory up, so that the format can be changed; as blocking as [`Self::stop`]. Exported and mapped
+    /// Gives the buffers' memory up, so that the format can be changed: the queue is of no use afterwards. As blocking as
+    /// [`Self::stop`]. Exported and mapped
     /// memory lives on until its last user lets go, and may make this fail as busy on Linux before 5.0.
-    pub fn free(self) -> Result<(), V4l2Error> {
+    pub fn free(&self) -> Result<(), V4l2Error> {
         ioctl::request_buffers(self.node(), self.buffer_type, self.memory, 0)
             .map(drop)
             .map_err(refused("free buffers"))
@@ -447,3 +448,116 @@ fn empty_record(index: u32) -> BufferRecord {
 
 /// `VIDEO_MAX_FRAME` was 32 for twenty years; queues that say they can have more are not asked for more.
 const BUFFERS_AT_MOST: u32 = 64;
+
+#[cfg(test)]
+impl Slot {
+    /// A slot that is ours and holds `picture`, without a device behind it.
+    pub(crate) fn filled_with(index: usize, picture: &[u8]) -> Self {
+        use rustix::fs::{MemfdFlags, memfd_create};
+        let node = memfd_create("slot", MemfdFlags::CLOEXEC).expect("memory");
+        rustix::io::write(&node, picture).expect("memory");
+        let length = picture.len() as u32;
+        Self {
+            shared: Arc::new(Shared {
+                node: Arc::new(node),
+                stops: AtomicU32::new(0),
+            }),
+            buffer_type: BufferType::VideoCapture,
+            index: index as u32,
+            planes: vec![SlotPlane {
+                offset: 0,
+                length,
+                used: Used {
+                    begin: 0,
+                    end: length,
+                },
+                mapping: OnceLock::new(),
+            }],
+            submitted: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dequeued(index: usize, begin: u32, end: u32) -> Dequeued {
+        let mut used = [Used::default(); MAX_PLANES];
+        used[0] = Used { begin, end };
+        Dequeued {
+            index,
+            sequence: 0,
+            flags: 0,
+            timestamp: MediaTime::from_monotonic(Duration::ZERO),
+            used,
+            plane_count: 1,
+        }
+    }
+
+    fn with_kernel(picture: &[u8]) -> Slot {
+        let mut slot = Slot::filled_with(2, picture);
+        slot.submitted = Some(0);
+        slot
+    }
+
+    #[test]
+    fn a_slot_is_mapped_on_the_first_look_and_not_before() {
+        let slot = Slot::filled_with(0, b"picture");
+        assert!(slot.planes[0].mapping.get().is_none());
+        assert_eq!(slot.filled(0), b"picture");
+        assert!(slot.planes[0].mapping.get().is_some());
+        assert_eq!(slot.filled(1), b"", "there is no such plane");
+    }
+
+    #[test]
+    fn what_the_kernel_has_shows_no_bytes() {
+        let mut slot = with_kernel(b"picture");
+        assert!(slot.is_with_kernel());
+        assert_eq!(slot.filled(0), b"");
+        assert!(slot.room_mut(0).is_empty());
+
+        slot.take_back(&dequeued(2, 3, 7)).unwrap();
+        assert_eq!(slot.filled(0), b"ture", "behind the data offset");
+        assert!(slot.room_mut(0).is_empty(), "capture buffers are read-only");
+    }
+
+    #[test]
+    fn stopping_gives_every_slot_back() {
+        let slot = with_kernel(b"picture");
+        slot.shared.stops.fetch_add(1, Ordering::AcqRel);
+        assert!(!slot.is_with_kernel());
+    }
+
+    #[test]
+    fn a_driver_that_says_more_bytes_than_there_are_is_not_believed() {
+        for (begin, end) in [(0, 8), (5, 3), (0, u32::MAX), (u32::MAX, u32::MAX)] {
+            let mut slot = with_kernel(b"picture");
+            let error = slot.take_back(&dequeued(2, begin, end)).unwrap_err();
+            assert!(error.to_string().ends_with("when expecting at most 7"));
+            assert!(!slot.is_with_kernel());
+            assert_eq!(slot.filled(0), b"");
+        }
+    }
+
+    #[test]
+    fn a_slot_takes_only_its_own_buffer_back_and_only_once() {
+        let mut slot = with_kernel(b"picture");
+        assert!(slot.take_back(&dequeued(1, 0, 7)).is_err());
+        assert!(slot.is_with_kernel());
+        slot.take_back(&dequeued(2, 0, 7)).unwrap();
+        assert!(slot.take_back(&dequeued(2, 0, 7)).is_err());
+    }
+
+    #[test]
+    fn only_the_monotonic_clock_tells_when_a_picture_was_captured() {
+        let mut buffer = dequeued(0, 0, 0);
+        assert_eq!(buffer.captured(), None);
+        buffer.flags = abi::BUF_FLAG_TIMESTAMP_MONOTONIC | abi::BUF_FLAG_ERROR;
+        assert_eq!(buffer.captured(), Some(buffer.timestamp()));
+        assert!(buffer.is_error() && !buffer.is_last() && !buffer.is_key_frame());
+        // V4L2_BUF_FLAG_TIMESTAMP_COPY: an encoder's.
+        buffer.flags = 0x4000;
+        assert_eq!(buffer.captured(), None);
+    }
+}
