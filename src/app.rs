@@ -143,7 +143,8 @@ pub async fn demo(options: DemoOptions) -> Result<(), AppError> {
     let started = now();
     let end = end_signal()?;
     // A person waits: what cannot be opened is told here and not in a log.
-    drop(devices::camera(&options.camera)?);
+    let whereabouts = devices::whereabouts(&options.camera);
+    drop(devices::camera(&options.camera, &whereabouts)?);
     let (listener, address) = listen(options.listen).await?;
     let id = "demo".parse::<RobotId>().expect("it is a robot's id");
     let mut config = Config::new(id);

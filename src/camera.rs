@@ -3,11 +3,13 @@
 pub mod file;
 mod metronome;
 pub mod test_card;
+pub mod v4l2;
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
 use crate::media::{Frame, PictureFormat, Size};
+use crate::v4l2::V4l2Error;
 
 /// A source of pictures that is open and running. Dropping it stops and closes it.
 ///
@@ -22,6 +24,20 @@ pub trait Camera: AsFd + Send {
 
     /// Takes the newest finished frame, if any. Older finished frames go straight back to the device.
     fn try_frame(&mut self) -> Result<Option<Frame>, CameraError>;
+
+    /// The memory of its slots, by the index that a frame's loan tells, for as long as the camera is open. Empty when its
+    /// pictures are in this process's own memory, or in the encoder's already.
+    fn shared_buffers(&self) -> &[SharedBuffer] {
+        &[]
+    }
+}
+
+/// One buffer that more than one device can use.
+#[derive(Debug)]
+pub struct SharedBuffer {
+    pub dma_buf: OwnedFd,
+    /// Of the whole dma-buf.
+    pub length: u32,
 }
 
 /// Why a camera gives no pictures.
@@ -46,6 +62,15 @@ pub enum CameraError {
         asked: String,
         expected: &'static str,
     },
+    /// The device or its driver refuses.
+    #[error("camera {camera}: {refusal}")]
+    Refused { camera: String, refusal: V4l2Error },
+    /// The signal at its input is another one now; opening it again asks what it is.
+    #[error("camera {camera} has another picture at its input")]
+    Changed { camera: String },
+    /// Pictures come, and none of them is whole.
+    #[error("camera {camera} gave {count} damaged pictures in a row")]
+    Damaged { camera: String, count: u32 },
     #[error("cannot {what} of camera {camera}")]
     Device {
         camera: String,
@@ -61,6 +86,9 @@ impl CameraError {
             Self::Unreadable { .. }
             | Self::NotPlayable { .. }
             | Self::Unsupported { .. }
+            | Self::Refused { .. }
+            | Self::Changed { .. }
+            | Self::Damaged { .. }
             | Self::Device { .. } => false,
         }
     }
@@ -68,7 +96,12 @@ impl CameraError {
     /// False when opening it again with the same configuration must fail the same way.
     pub fn is_worth_retrying(&self) -> bool {
         match self {
-            Self::Unplugged { .. } | Self::Unreadable { .. } | Self::Device { .. } => true,
+            Self::Unplugged { .. }
+            | Self::Unreadable { .. }
+            | Self::Refused { .. }
+            | Self::Changed { .. }
+            | Self::Damaged { .. }
+            | Self::Device { .. } => true,
             Self::NotPlayable { .. } | Self::Unsupported { .. } => false,
         }
     }

@@ -23,7 +23,7 @@
 //! - **core** (pure): no tokio, no file descriptors, no clock (`now: Instant` is an argument), no threads, no `unsafe`:
 //!   [`backoff`], [`config`], [`media`], [`relay::message`], [`relay::session`], [`supervisor`], [`viewer`],
 //!   [`viewer::packetizer`].
-//! - **drivers**: each owns one device or socket and holds no policy: [`camera`], [`encoder`], [`pipeline`],
+//! - **drivers**: each owns one device or socket and holds no policy: [`camera`], [`encoder`], [`v4l2`], [`pipeline`],
 //!   [`relay::client`], [`relay::server`], [`viewer::webrtc`], [`network`], [`systemd`], [`http`].
 //! - **app**: wiring only: [`app`], [`cli`].
 
@@ -41,4 +41,5 @@ pub mod pipeline;
 pub mod relay;
 pub mod supervisor;
 pub mod systemd;
+pub mod v4l2;
 pub mod viewer;

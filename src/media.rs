@@ -5,6 +5,7 @@ pub mod rate;
 pub mod strip;
 
 use std::fmt;
+use std::ops::Range;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -192,27 +193,79 @@ impl Frame {
         }
     }
 
-    /// The picture's bytes, in the layout of its format.
+    /// The picture's bytes, in the layout of its format. A device's memory is mapped on the first look.
     pub fn bytes(&self) -> &[u8] {
-        &self.lease.memory
+        match &self.lease.held {
+            Held::Memory { memory, .. } => memory,
+            Held::Device(loan) => loan.as_deref().map_or(&[], Loan::bytes),
+        }
     }
+
+    /// The device's buffer that the picture is in, for an encoder that shares its memory; `None` when there are only bytes.
+    pub fn loan(&self) -> Option<&dyn Loan> {
+        match &self.lease.held {
+            Held::Memory { .. } => None,
+            Held::Device(loan) => loan.as_deref(),
+        }
+    }
+}
+
+/// One buffer of a device, on loan with a frame.
+///
+/// Whoever lends it keeps no other reference: while a lease has it nobody gives it back to the device.
+pub trait Loan: fmt::Debug + Send + Sync {
+    /// Which of the device's buffers it is: what was shared for this index at the start is this memory.
+    fn index(&self) -> usize;
+
+    /// Where in the buffer the picture is.
+    fn range(&self) -> Range<u32>;
+
+    fn bytes(&self) -> &[u8];
+
+    /// The lease has ended. On whatever thread it ended: must not block.
+    fn come_home(self: Arc<Self>);
 }
 
 /// The right to use one slot of a camera's memory until it is dropped.
 #[derive(Debug)]
 pub struct Lease {
-    memory: Vec<u8>,
-    home: Arc<Mutex<Vec<Vec<u8>>>>,
+    held: Held,
+}
+
+#[derive(Debug)]
+enum Held {
+    Memory {
+        memory: Vec<u8>,
+        home: Arc<Mutex<Vec<Vec<u8>>>>,
+    },
+    /// Always there, until it goes home.
+    Device(Option<Arc<dyn Loan>>),
+}
+
+impl Lease {
+    pub fn of_device(loan: Arc<dyn Loan>) -> Self {
+        Self {
+            held: Held::Device(Some(loan)),
+        }
+    }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let memory = std::mem::take(&mut self.memory);
-        // A poisoned lock still holds a valid list: pushing cannot have been half done.
-        self.home
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
-            .push(memory);
+        match &mut self.held {
+            Held::Memory { memory, home } => {
+                let memory = std::mem::take(memory);
+                // A poisoned lock still holds a valid list: pushing cannot have been half done.
+                home.lock()
+                    .unwrap_or_else(|poisoned| poisoned.into_inner())
+                    .push(memory);
+            }
+            Held::Device(loan) => {
+                if let Some(loan) = loan.take() {
+                    loan.come_home();
+                }
+            }
+        }
     }
 }
 
@@ -243,8 +296,10 @@ impl SlotPool {
             .pop()?;
         fill(&mut memory);
         Some(Lease {
-            memory,
-            home: Arc::clone(&self.home),
+            held: Held::Memory {
+                memory,
+                home: Arc::clone(&self.home),
+            },
         })
     }
 }

@@ -1,9 +1,13 @@
 //! From the configuration's choice to the drivers behind the traits.
 
 use std::fs::File;
+use std::sync::Arc;
+
+use tracing::warn;
 
 use crate::camera::file::FileCamera;
 use crate::camera::test_card::{TestCard, TestCardSettings};
+use crate::camera::v4l2::{CameraSettings, FORMATS, Whereabouts};
 use crate::camera::{Camera, CameraError};
 use crate::config::{CameraConfig, EncoderChoice, Source};
 use crate::encoder::pass_through::PassThrough;
@@ -14,36 +18,55 @@ use crate::pipeline::{Parts, PipelineError};
 /// Opens what `config` asks for, when called: on the pipeline's own thread.
 pub(super) fn opener(
     config: &CameraConfig,
+    whereabouts: &Arc<Whereabouts>,
 ) -> impl FnOnce() -> Result<Parts, PipelineError> + Send + 'static {
     let config = config.clone();
+    let whereabouts = Arc::clone(whereabouts);
     move || {
-        let camera = camera(&config)?;
+        let camera = camera(&config, &whereabouts)?;
+        if matches!(config.source, Source::Auto) && !whereabouts.is_known() {
+            warn!("found no camera that could be used: showing the test card");
+        }
         let encoder = encoder(&config, camera.format())?;
         Ok(Parts { camera, encoder })
     }
 }
 
-pub(super) fn camera(config: &CameraConfig) -> Result<Box<dyn Camera>, CameraError> {
+/// Where `config`'s camera is; to be kept, so that the same one is found when it comes back.
+pub(super) fn whereabouts(config: &CameraConfig) -> Whereabouts {
     match &config.source {
-        Source::Auto | Source::TestCard => {
-            let settings = TestCardSettings {
+        Source::Device(path) => Whereabouts::at(path),
+        Source::Auto | Source::TestCard | Source::File(_) => Whereabouts::any(),
+    }
+}
+
+pub(super) fn camera(
+    config: &CameraConfig,
+    whereabouts: &Whereabouts,
+) -> Result<Box<dyn Camera>, CameraError> {
+    match &config.source {
+        Source::TestCard => test_card(config),
+        Source::File(path) => Ok(Box::new(FileCamera::open(path)?)),
+        Source::Auto | Source::Device(_) => {
+            let settings = CameraSettings {
                 size: config.size,
                 interval: config.frame_interval,
+                formats: FORMATS,
             };
-            Ok(Box::new(TestCard::open(&settings)?))
+            let Some(negotiated) = whereabouts.negotiate(&settings)? else {
+                return test_card(config);
+            };
+            Ok(Box::new(negotiated.start()?))
         }
-        Source::File(path) => Ok(Box::new(FileCamera::open(path)?)),
-        Source::Device(path) => Err(match File::open(path) {
-            Ok(_) => CameraError::NotPlayable {
-                path: path.clone(),
-                found: "this version has no V4L2 driver, only test-card and file:PATH".into(),
-            },
-            Err(source) => CameraError::Unreadable {
-                path: path.clone(),
-                source,
-            },
-        }),
     }
+}
+
+fn test_card(config: &CameraConfig) -> Result<Box<dyn Camera>, CameraError> {
+    let settings = TestCardSettings {
+        size: config.size,
+        interval: config.frame_interval,
+    };
+    Ok(Box::new(TestCard::open(&settings)?))
 }
 
 fn encoder(config: &CameraConfig, format: PictureFormat) -> Result<Box<dyn Encoder>, EncoderError> {
