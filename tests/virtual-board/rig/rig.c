@@ -20,7 +20,8 @@ static const char usage[] =
 	"  --start-empty          STREAMON before the first frame is queued\n"
 	"  --restart-at UNIT      STREAMOFF and STREAMON of CAPTURE\n"
 	"  --deadline MS          --on-silence restart|free|reopen\n"
-	"  --no-drain             --output FILE\n";
+	"  --after-drain          try ENC_CMD START, then a restart of CAPTURE\n"
+	"  --output FILE\n";
 
 static bool offers(int fd, uint32_t type, uint32_t fourcc)
 {
@@ -84,7 +85,7 @@ static enum cure cure_of(const char *name)
 }
 
 enum { CAMERA = 1, SIZE, FORMAT, STRIDE, CROP, FPS, FRAMES, BITRATE, THEN_BITRATE, GOP, KEY_AT, LEVEL,
-       HEADER_MODE, BITRATE_MODE, BUFFERS, CREATE, START_EMPTY, RESTART_AT, DEADLINE, ON_SILENCE, NO_DRAIN,
+       HEADER_MODE, BITRATE_MODE, BUFFERS, CREATE, START_EMPTY, RESTART_AT, DEADLINE, ON_SILENCE, AFTER_DRAIN,
        OUTPUT };
 
 static const struct option options[] = {
@@ -95,7 +96,7 @@ static const struct option options[] = {
 	{ "header-mode", 1, 0, HEADER_MODE }, { "bitrate-mode", 1, 0, BITRATE_MODE },
 	{ "buffers", 1, 0, BUFFERS }, { "create-buffers", 0, 0, CREATE },
 	{ "start-empty", 0, 0, START_EMPTY }, { "restart-at", 1, 0, RESTART_AT },
-	{ "deadline", 1, 0, DEADLINE }, { "on-silence", 1, 0, ON_SILENCE }, { "no-drain", 0, 0, NO_DRAIN },
+	{ "deadline", 1, 0, DEADLINE }, { "on-silence", 1, 0, ON_SILENCE }, { "after-drain", 0, 0, AFTER_DRAIN },
 	{ "output", 1, 0, OUTPUT }, { 0 }
 };
 
@@ -122,7 +123,7 @@ static bool take_option(struct settings *s, int option)
 	case RESTART_AT: s->restart_at = atoi(optarg); return true;
 	case DEADLINE: s->deadline_ms = atoi(optarg); return true;
 	case ON_SILENCE: s->cure = cure_of(optarg); return true;
-	case NO_DRAIN: s->no_drain = true; return true;
+	case AFTER_DRAIN: s->after_drain = true; return true;
 	case OUTPUT: s->output = optarg; return true;
 	default: return false;
 	}

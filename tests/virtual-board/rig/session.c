@@ -19,7 +19,7 @@ struct facts {
 	uint32_t submitted, returned, units, idr, flagged_key, wrong_flag, header_only, errors;
 	uint32_t unmatched, camera_gaps, camera_errors, cures;
 	uint64_t bytes, half_bytes[2];
-	int64_t max_gap_ms, streamoff_ms, forced_key_delay;
+	int64_t max_gap_ms, streamoff_ms, forced_key_at;
 	bool eos, last, epipe, headers_share_timestamp, idr_after_restart;
 	const char *end;
 };
@@ -31,7 +31,9 @@ struct session {
 	bool free_slots[MAX_BUFFERS];	/* OUTPUT buffers without a frame (pattern only) */
 	int64_t sent[REMEMBERED];
 	uint32_t force_asked_at;
-	int64_t header_timestamp, last_progress, last_camera_sequence;
+	uint32_t limit;			/* frames to submit */
+	uint32_t last_index;		/* the buffer that ended a drain */
+	int64_t header_timestamp, last_progress, last_unit, last_camera_sequence;
 	bool stopping, restarted;
 	FILE *file;
 	struct facts facts;
@@ -185,7 +187,7 @@ static void submit_pattern(struct session *s)
 {
 	const struct settings *set = s->settings;
 
-	for (uint32_t i = 0; i < s->raw.count && s->facts.submitted < set->frames; i++) {
+	for (uint32_t i = 0; i < s->raw.count && s->facts.submitted < s->limit; i++) {
 		int64_t timestamp = 1000007 + s->facts.submitted * 1000000ll / set->fps;
 
 		if (!s->free_slots[i])
@@ -284,8 +286,10 @@ static void count_unit(struct session *s, const struct taken *t)
 	f->idr += unit.idr;
 	f->flagged_key += !!(t->flags & V4L2_BUF_FLAG_KEYFRAME);
 	f->wrong_flag += unit.idr != !!(t->flags & V4L2_BUF_FLAG_KEYFRAME);
-	if (unit.idr && s->force_asked_at && f->forced_key_delay < 0 && f->units > s->force_asked_at)
-		f->forced_key_delay = f->units - 1 - s->force_asked_at;
+	/* The control acts on the next frame to be taken up: one that was queued earlier, maybe. */
+	if (unit.idr && s->force_asked_at && f->forced_key_at < 0 &&
+	    f->units + s->raw.count > s->force_asked_at)
+		f->forced_key_at = f->units - 1;
 }
 
 static void take_units(struct session *s)
@@ -297,9 +301,9 @@ static void take_units(struct session *s)
 	while ((ret = queue_take(&s->coded, &t)) == 0) {
 		int64_t now = now_ms();
 
-		if (f->units && now - s->last_progress > f->max_gap_ms)
-			f->max_gap_ms = now - s->last_progress;
-		s->last_progress = now;
+		if (s->last_unit && now - s->last_unit > f->max_gap_ms)
+			f->max_gap_ms = now - s->last_unit;
+		s->last_unit = s->last_progress = now;
 		if (t.flags & V4L2_BUF_FLAG_ERROR)
 			f->errors++;
 		else if (t.used)
@@ -307,6 +311,7 @@ static void take_units(struct session *s)
 		if (t.flags & V4L2_BUF_FLAG_LAST) {
 			f->last = true;
 			f->end = "last";
+			s->last_index = t.index;
 			return;
 		}
 		must(queue_put(&s->coded, t.index, 0, 0, 0, 0), "QBUF-CAPTURE");
@@ -395,10 +400,37 @@ static void drain(struct session *s)
 	struct v4l2_encoder_cmd command = { .cmd = V4L2_ENC_CMD_STOP };
 
 	s->stopping = true;
-	if (s->settings->no_drain)
-		s->facts.end = "done";
-	else
-		must(ioctl(s->raw.fd, VIDIOC_ENCODER_CMD, &command) < 0 ? -errno : 0, "ENCODER_CMD");
+	must(ioctl(s->raw.fd, VIDIOC_ENCODER_CMD, &command) < 0 ? -errno : 0, "ENCODER_CMD");
+}
+
+/* Whether one more frame comes out. */
+static bool resumes(struct session *s)
+{
+	uint32_t before = s->facts.units;
+	int64_t begun = now_ms();
+
+	s->limit++;
+	take_frames_back(s);
+	submit_pattern(s);
+	while (s->facts.units == before && now_ms() - begun < 700) {
+		usleep(10000);
+		take_units(s);
+	}
+	return s->facts.units > before;
+}
+
+/* hardware.md 3.3: how the encoder is taken up again after a drain. */
+static void try_after_drain(struct session *s)
+{
+	struct v4l2_encoder_cmd command = { .cmd = V4L2_ENC_CMD_START };
+	const char *end = s->facts.end;
+
+	must(ioctl(s->raw.fd, VIDIOC_ENCODER_CMD, &command) < 0 ? -errno : 0, "ENCODER_CMD-START");
+	must(queue_put(&s->coded, s->last_index, 0, 0, 0, 0), "QBUF-CAPTURE");
+	printf("resumed_by_start=%d\n", resumes(s));
+	restart_coded(s);
+	printf("resumed_by_restart=%d\n", resumes(s));
+	s->facts.end = end;
 }
 
 /* ---- the loop ---- */
@@ -448,8 +480,8 @@ static void print_facts(const struct session *s, int64_t took_ms)
 
 	printf("submitted=%u\nreturned=%u\nunits=%u\nheader_only=%u\nerrors=%u\n", f->submitted, f->returned,
 	       f->units, f->header_only, f->errors);
-	printf("idr=%u\nflagged_key=%u\nwrong_flag=%u\nforced_key_delay=%lld\n", f->idr, f->flagged_key,
-	       f->wrong_flag, (long long)f->forced_key_delay);
+	printf("idr=%u\nflagged_key=%u\nwrong_flag=%u\nforced_key_at=%lld\n", f->idr, f->flagged_key,
+	       f->wrong_flag, (long long)f->forced_key_at);
 	printf("unmatched=%u\nheaders_share_timestamp=%d\nidr_after_restart=%d\n", f->unmatched,
 	       f->headers_share_timestamp, f->idr_after_restart);
 	printf("width=%u\nheight=%u\nstride=%u\noutput_buffers=%u\ncapture_buffers=%u\n", s->raw_format.width,
@@ -465,10 +497,11 @@ static void print_facts(const struct session *s, int64_t took_ms)
 
 int session_run(const struct settings *settings)
 {
-	struct session s = { .settings = settings, .header_timestamp = -1, .last_camera_sequence = -1 };
+	struct session s = { .settings = settings, .limit = settings->frames, .header_timestamp = -1,
+			     .last_camera_sequence = -1 };
 	int64_t begun;
 
-	s.facts.forced_key_delay = -1;
+	s.facts.forced_key_at = -1;
 	if (settings->output && !(s.file = fopen(settings->output, "wb")))
 		must(-errno, "open-output");
 	open_encoder(&s);
@@ -482,6 +515,8 @@ int session_run(const struct settings *settings)
 	while (!s.facts.end)
 		turn(&s);
 	take_events(&s);
+	if (settings->after_drain)
+		try_after_drain(&s);
 	print_facts(&s, now_ms() - begun);
 	if (settings->camera) {
 		queue_off(&s.camera);

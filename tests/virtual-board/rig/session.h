@@ -15,7 +15,7 @@ struct settings {
 	uint32_t key_at, restart_at, gop;	/* frame numbers; 0: never */
 	uint32_t deadline_ms;
 	int level, header_mode, bitrate_mode;	/* menu entries; -1: leave */
-	bool create_buffers, start_empty, no_drain;
+	bool create_buffers, start_empty, after_drain;
 	enum cure cure;
 };
 

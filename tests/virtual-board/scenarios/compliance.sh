@@ -5,7 +5,7 @@
 check() {
     load_encoder "$@"
     name=$(echo "$*" | tr ' =' '--')
-    v4l2-compliance -d "$(encoder)" -s --expbuf-device "$(camera)" > "compliance-$name.txt" 2>&1 ||
+    v4l2-compliance -d "$(encoder)" --streaming=10 --expbuf-device "$(camera)" > "compliance-$name.txt" 2>&1 ||
         fail "$*: $(grep -m 1 -e 'fail:' "compliance-$name.txt") $(tail -n 1 "compliance-$name.txt")"
     tail -n 1 "compliance-$name.txt"
     grep -q 'Failed: 0, Warnings: 0' "compliance-$name.txt" || fail "$*: $(tail -n 1 "compliance-$name.txt")"
