@@ -58,17 +58,18 @@ looks() {
     encode multiplanar=0 -- --frames 4
     expect units -eq 4
 
-    encode max_instances=1
-    start first rig encode "$(encoder)" --frames 4000
-    wait_for 5 held_open
-    rig encode "$(encoder)" > rig.txt || true
+    load_encoder max_instances=1
+    node=$(encoder)
+    start first rig encode "$node" --frames 4000
+    wait_for 5 held_open "$node"
+    rig encode "$node" > rig.txt || true
     expect failed = open
     expect errno = EBUSY
     stop first
 }
 
 held_open() {
-    ! v4l2-ctl -d /dev/video0 --info
+    ! v4l2-ctl -d "$1" --info
 }
 
 buffers() {

@@ -249,10 +249,9 @@ static void vh_one_frame(struct vh_ctx *ctx)
 	src->sequence = ctx->raw.sequence++;
 
 	if (vh_skips(ctx, src->sequence)) {
-		if (idr) {	/* the headers come all the same, the key frame is lost */
+		ctx->gop_position = idr ? 1 : ctx->gop_position + 1;
+		if (idr)	/* the headers come all the same, the key frame is lost */
 			vh_describe_coded(ctx, src, dst, vh_encode_headers(ctx, dst), 0);
-			ctx->gop_position = 1;
-		}
 		vh_finish_frame(ctx, src, idr ? dst : NULL, state);
 		return;
 	}
