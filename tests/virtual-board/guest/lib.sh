@@ -1,3 +1,5 @@
+# shellcheck shell=dash
+# shellcheck disable=SC2119,SC2120 # scenarios pass the arguments
 # What scenarios are written with. Each runs in its own folder, $ARTEFACTS; what it leaves there is kept when it fails.
 # A scenario ends at the first command that fails (sh -eu).
 
@@ -33,7 +35,7 @@ value() {
 # expect KEY OPERATOR VALUE [FILE]: expect units -ge 10
 expect() {
     expect_value=$(value "$1" "${4:-rig.txt}")
-    [ "$expect_value" "$2" "$3" ] || fail "$1 is '$expect_value', expected $2 $3 (${4:-rig.txt})"
+    test "$expect_value" "$2" "$3" || fail "$1 is '$expect_value', expected $2 $3 (${4:-rig.txt})"
 }
 
 # start NAME COMMAND...: in the background, with its output in NAME.log. stop NAME ends it.
@@ -79,14 +81,14 @@ quirk() {
 
 # camera, encoder: the node of the first one there is. The virtual board makes one when none is loaded.
 camera() {
-    if [ "$board_kind" = virtual ] && [ ! -e /sys/module/vivid ]; then
+    if [ "$BOARD_KIND" = virtual ] && [ ! -e /sys/module/vivid ]; then
         load_vivid
     fi
     rig find camera
 }
 
 encoder() {
-    if [ "$board_kind" = virtual ] && [ ! -e /sys/module/vh264enc ]; then
+    if [ "$BOARD_KIND" = virtual ] && [ ! -e /sys/module/vh264enc ]; then
         load_encoder
     fi
     rig find encoder

@@ -24,6 +24,16 @@ boot() {
         < /dev/null 2> "$LOGS/qemu.log" | tr -d '\r'
 }
 
+# Long enough for every scenario to reach its own deadline first.
+run_seconds() {
+    local name seconds=$BOOT_SECONDS own
+    for name in "$@"; do
+        own=$(sed -n 's/^# deadline: \([0-9]*\) s$/\1/p' "$BOARD/scenarios/$name.sh")
+        seconds=$((seconds + ${own:-60} + 10))
+    done
+    echo "$seconds"
+}
+
 # A USB camera on this machine's loopback, which the guest reaches as 10.0.2.2 (QEMU's name for its host).
 start_usb_camera() {
     local port

@@ -78,6 +78,7 @@ CONF
 sources_line() {
     local suite=$1 like mirror
     case $suite in *-security) like=bookworm-security ;; *) like=bookworm ;; esac
+    # shellcheck disable=SC2016 # apt expands them
     mirror=$(apt-get indextargets 'Created-By: Packages' --format '$(RELEASE) $(CODENAME) $(COMPONENT) $(REPO_URI)' |
         awk -v suite=$like '($1 == suite || $2 == suite) && $3 == "main" { print $4; exit }')
     if [ -n "$mirror" ]; then

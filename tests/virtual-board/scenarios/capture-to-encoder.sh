@@ -1,5 +1,6 @@
 # A camera's frames reach the encoder as DMA-BUFs and come out as H.264 that decodes.
 # needs: camera encoder
+# shellcheck shell=dash
 
 rig encode "$(encoder)" --camera "$(camera)" --size 320x240 --format NV12 --fps 15 --frames 60 \
     --output camera.h264 | tee rig.txt

@@ -1,6 +1,7 @@
 # Each parameter of the encoder module does what the table says, and nothing is odd without one.
 # needs: vh264enc
 # deadline: 300 s
+# shellcheck shell=dash
 
 # encode QUIRK...: sets NAME=VALUE for the module, encodes with the options that follow --, and unsets nothing:
 # every check starts with a freshly loaded module.

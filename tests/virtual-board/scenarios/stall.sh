@@ -1,6 +1,7 @@
 # A stalled encoder works again after exactly the step that its parameter names, and not before.
 # needs: vh264enc
 # deadline: 120 s
+# shellcheck shell=dash
 
 # stalled CURE STEP: the 10th frame is never finished; after STEP the stream goes on with a key frame.
 stalled() {

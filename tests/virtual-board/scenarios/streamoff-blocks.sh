@@ -1,5 +1,6 @@
 # A STREAMOFF that blocks holds up its own file alone: another one opens and encodes meanwhile.
 # needs: vh264enc
+# shellcheck shell=dash
 
 load_encoder streamoff_ms=5000
 node=$(encoder)

@@ -1,6 +1,7 @@
 # Cameras that vanish while they stream: a driver unbound, a device disconnected, a USB cable pulled and put back.
 # needs: vivid vh264enc uvc
 # deadline: 120 s
+# shellcheck shell=dash
 
 # streams NODE FORMAT...: frames reach the encoder without a copy.
 streams() {
