@@ -8,6 +8,8 @@
 #   $CACHE/kernel     arm64 kernel, modules, headers, kbuild
 #   $CACHE/userland   busybox, v4l-utils and their libraries, arm64
 
+# Raised when what is fetched, or how it is laid out, changes: caches of another number are made anew.
+RECIPE=1
 # The series whose v4l2-mem2mem interface vh264enc is written for.
 KERNEL_SERIES=6.12
 # bookworm's own QEMU cannot stand beside a qemu-utils of bookworm-backports, and bookworm's v4l-utils 1.22 is too old
@@ -16,27 +18,26 @@ HOST_SUITES="bookworm bookworm-backports bookworm-security"
 GUEST_SUITES="trixie"
 
 fetch_packages() {
-    local recipe
-    recipe=$(sha256sum "$BOARD/host/fetch.sh" | cut -c1-16)
-    if [ "$(cat "$CACHE/fetched" 2>/dev/null)" = "$recipe" ] && [ -z "$REFRESH" ]; then
+    if [ "$(cut -d' ' -f1 "$CACHE/fetched" 2> /dev/null)" = $RECIPE ] && [ -z "$REFRESH" ]; then
         return
     fi
-    rm -rf "$CACHE/fetched" "$CACHE/initramfs.cpio"
     require_bookworm
     say "fetching QEMU, kernel and tools into $CACHE (once, a few minutes)"
     prepare_apt host "$HOST_SUITES" amd64 arm64
     prepare_apt guest "$GUEST_SUITES" arm64
+    # Only now that the mirror has answered: without a network, an older cache is better than none.
+    rm -f "$CACHE/fetched"
     fetch_tools
     fetch_kernel
     fetch_userland
     rm -rf "$CACHE/apt"
-    echo "$recipe" > "$CACHE/fetched"
+    echo "$RECIPE $(cat "$CACHE/kernel/release") $(date +%s)" > "$CACHE/fetched"
 }
 
 require_bookworm() {
     local codename
     codename=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
-    [ "$codename" = bookworm ] || fail "the virtual board fetches its parts on Debian 12 (bookworm); this is '$codename'"
+    [ "$codename" = bookworm ] || fail "parts are fetched on Debian 12 (bookworm) alone; this is '$codename'"
 }
 
 # prepare_apt NAME SUITES ARCHITECTURE...: an apt root with the machine's own mirrors and proxy settings, and an
@@ -153,7 +154,8 @@ tool() {
     local name=$1 program
     program=$(tool_path "$1")
     shift
-    "$CACHE/tools/lib64/ld-linux-x86-64.so.2" --library-path "$(tool_libraries)" --argv0 "$name" "$program" "$@"
+    "$CACHE/tools/lib64/ld-linux-x86-64.so.2" --library-path "$(tool_libraries)" --argv0 "$name" \
+        "$program" "$@"
 }
 
 tool_path() {

@@ -101,7 +101,7 @@ copy_modules() {
         mkdir -p "$to/$(dirname "$path")"
         xz -dc "$from/$path" > "$to/${path%.xz}"
     done < "$CACHE/modules"
-    cp "$from"/modules.{builtin,order} "$to/"
+    cp "$from"/modules.{builtin,builtin.modinfo,order} "$to/"
     tool depmod -b "$root" "$release"
 }
 

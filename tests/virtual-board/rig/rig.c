@@ -37,7 +37,8 @@ static bool is_encoder(int fd, uint32_t caps)
 {
 	if (caps & V4L2_CAP_VIDEO_M2M_MPLANE)
 		return offers(fd, V4L2_BUF_TYPE_VIDEO_CAPTURE_MPLANE, V4L2_PIX_FMT_H264);
-	return caps & V4L2_CAP_VIDEO_M2M && offers(fd, V4L2_BUF_TYPE_VIDEO_CAPTURE, V4L2_PIX_FMT_H264);
+	return caps & V4L2_CAP_VIDEO_M2M &&
+	       offers(fd, V4L2_BUF_TYPE_VIDEO_CAPTURE, V4L2_PIX_FMT_H264);
 }
 
 static bool is_camera(int fd, uint32_t caps)
@@ -84,20 +85,36 @@ static enum cure cure_of(const char *name)
 	return strcmp(name, "free") ? CURE_REOPEN : CURE_FREE;
 }
 
-enum { CAMERA = 1, SIZE, FORMAT, STRIDE, CROP, FPS, FRAMES, BITRATE, THEN_BITRATE, GOP, KEY_AT, LEVEL,
-       HEADER_MODE, BITRATE_MODE, BUFFERS, CREATE, START_EMPTY, RESTART_AT, DEADLINE, ON_SILENCE, AFTER_DRAIN,
-       OUTPUT };
+enum {
+	CAMERA = 1, SIZE, FORMAT, STRIDE, CROP, FPS, FRAMES, BITRATE, THEN_BITRATE, GOP, KEY_AT,
+	LEVEL, HEADER_MODE, BITRATE_MODE, BUFFERS, CREATE, START_EMPTY, RESTART_AT, DEADLINE,
+	ON_SILENCE, AFTER_DRAIN, OUTPUT,
+};
 
 static const struct option options[] = {
-	{ "camera", 1, 0, CAMERA }, { "size", 1, 0, SIZE }, { "format", 1, 0, FORMAT },
-	{ "stride", 1, 0, STRIDE }, { "crop", 1, 0, CROP }, { "fps", 1, 0, FPS },
-	{ "frames", 1, 0, FRAMES }, { "bitrate", 1, 0, BITRATE }, { "then-bitrate", 1, 0, THEN_BITRATE },
-	{ "gop", 1, 0, GOP }, { "key-at", 1, 0, KEY_AT }, { "level", 1, 0, LEVEL },
-	{ "header-mode", 1, 0, HEADER_MODE }, { "bitrate-mode", 1, 0, BITRATE_MODE },
-	{ "buffers", 1, 0, BUFFERS }, { "create-buffers", 0, 0, CREATE },
-	{ "start-empty", 0, 0, START_EMPTY }, { "restart-at", 1, 0, RESTART_AT },
-	{ "deadline", 1, 0, DEADLINE }, { "on-silence", 1, 0, ON_SILENCE }, { "after-drain", 0, 0, AFTER_DRAIN },
-	{ "output", 1, 0, OUTPUT }, { 0 }
+	{ "camera", 1, 0, CAMERA },
+	{ "size", 1, 0, SIZE },
+	{ "format", 1, 0, FORMAT },
+	{ "stride", 1, 0, STRIDE },
+	{ "crop", 1, 0, CROP },
+	{ "fps", 1, 0, FPS },
+	{ "frames", 1, 0, FRAMES },
+	{ "bitrate", 1, 0, BITRATE },
+	{ "then-bitrate", 1, 0, THEN_BITRATE },
+	{ "gop", 1, 0, GOP },
+	{ "key-at", 1, 0, KEY_AT },
+	{ "level", 1, 0, LEVEL },
+	{ "header-mode", 1, 0, HEADER_MODE },
+	{ "bitrate-mode", 1, 0, BITRATE_MODE },
+	{ "buffers", 1, 0, BUFFERS },
+	{ "create-buffers", 0, 0, CREATE },
+	{ "start-empty", 0, 0, START_EMPTY },
+	{ "restart-at", 1, 0, RESTART_AT },
+	{ "deadline", 1, 0, DEADLINE },
+	{ "on-silence", 1, 0, ON_SILENCE },
+	{ "after-drain", 0, 0, AFTER_DRAIN },
+	{ "output", 1, 0, OUTPUT },
+	{ 0 },
 };
 
 static bool take_option(struct settings *s, int option)
@@ -132,9 +149,20 @@ static bool take_option(struct settings *s, int option)
 static int encode(int argc, char **argv)
 {
 	struct settings settings = {
-		.encoder = argv[1], .width = 320, .height = 240, .fourcc = V4L2_PIX_FMT_NV12, .fps = 30,
-		.frames = 30, .output_buffers = 4, .capture_buffers = 4, .bitrate = 1000000, .gop = 60,
-		.deadline_ms = 5000, .level = -1, .header_mode = -1, .bitrate_mode = -1,
+		.encoder = argv[1],
+		.width = 320,
+		.height = 240,
+		.fourcc = V4L2_PIX_FMT_NV12,
+		.fps = 30,
+		.frames = 30,
+		.output_buffers = 4,
+		.capture_buffers = 4,
+		.bitrate = 1000000,
+		.gop = 60,
+		.deadline_ms = 5000,
+		.level = -1,
+		.header_mode = -1,
+		.bitrate_mode = -1,
 	};
 	int option;
 

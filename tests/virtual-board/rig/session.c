@@ -100,9 +100,11 @@ static void set_if(int fd, uint32_t id, int value)
 		control_set(fd, id, value);
 }
 
-static void request(struct session *s, struct queue *q, uint32_t count, uint32_t memory, const char *step)
+static void request(struct session *s, struct queue *q, uint32_t count, uint32_t memory,
+		    const char *step)
 {
-	must(s->settings->create_buffers ? queue_create(q, count, memory) : queue_request(q, count, memory),
+	must(s->settings->create_buffers ? queue_create(q, count, memory) :
+					   queue_request(q, count, memory),
 	     step);
 }
 
@@ -132,8 +134,8 @@ static void configure_encoder(struct session *s)
 	control_set(fd, V4L2_CID_MPEG_VIDEO_BITRATE, set->bitrate);
 	control_set(fd, V4L2_CID_MPEG_VIDEO_GOP_SIZE, set->gop);
 	control_set(fd, V4L2_CID_MPEG_VIDEO_REPEAT_SEQ_HEADER, 1);
-	request(s, &s->raw, set->output_buffers, set->camera ? V4L2_MEMORY_DMABUF : V4L2_MEMORY_MMAP,
-		"REQBUFS-OUTPUT");
+	request(s, &s->raw, set->output_buffers,
+		set->camera ? V4L2_MEMORY_DMABUF : V4L2_MEMORY_MMAP, "REQBUFS-OUTPUT");
 	request(s, &s->coded, set->capture_buffers, V4L2_MEMORY_MMAP, "REQBUFS-CAPTURE");
 	must(queue_map(&s->coded), "mmap-CAPTURE");
 	if (!set->camera)
@@ -171,7 +173,10 @@ static void before_frame(struct session *s)
 		       control_set(s->raw.fd, V4L2_CID_MPEG_VIDEO_BITRATE, set->second_bitrate));
 }
 
-/* A slope that moves, under noise that only fine quantizers keep: there is something to code at every bitrate. */
+/*
+ * A slope that moves, under noise that only fine quantizers keep: there is something to code at
+ * every bitrate.
+ */
 static void draw(uint8_t *data, uint32_t size, uint32_t stride, uint32_t n)
 {
 	uint32_t random = n * 2654435761u + 1;
@@ -193,8 +198,10 @@ static void submit_pattern(struct session *s)
 		if (!s->free_slots[i])
 			continue;
 		before_frame(s);
-		draw(s->raw.buffers[i].data, s->raw_format.size, s->raw_format.stride, s->facts.submitted);
-		must(queue_put(&s->raw, i, s->raw_format.size, s->raw.buffers[i].length, 0, timestamp),
+		draw(s->raw.buffers[i].data, s->raw_format.size, s->raw_format.stride,
+		     s->facts.submitted);
+		must(queue_put(&s->raw, i, s->raw_format.size, s->raw.buffers[i].length, 0,
+			       timestamp),
 		     "QBUF-OUTPUT");
 		s->free_slots[i] = false;
 		remember(s, timestamp);
@@ -205,7 +212,8 @@ static void submit_pattern(struct session *s)
 /* A slot's number is the same on both sides. */
 static void submit_camera(struct session *s)
 {
-	uint32_t size = s->camera_format.size > s->raw_format.size ? s->camera_format.size : s->raw_format.size;
+	uint32_t size = s->camera_format.size > s->raw_format.size ? s->camera_format.size :
+								     s->raw_format.size;
 	struct taken t;
 	int ret;
 
@@ -445,7 +453,7 @@ static void turn(struct session *s)
 
 	poll(fds, 2, 100);
 	if (fds[0].revents & POLLERR)
-		usleep(1000);	/* no buffers on either side: no fault, and no reason to spin */
+		usleep(1000); /* no buffers on either side: no fault, and no reason to spin */
 	if (fds[1].revents & POLLERR)
 		printf("camera_poll=%#x\n", fds[1].revents);
 	take_events(s);
@@ -478,17 +486,19 @@ static void print_facts(const struct session *s, int64_t took_ms)
 {
 	const struct facts *f = &s->facts;
 
-	printf("submitted=%u\nreturned=%u\nunits=%u\nheader_only=%u\nerrors=%u\n", f->submitted, f->returned,
-	       f->units, f->header_only, f->errors);
-	printf("idr=%u\nflagged_key=%u\nwrong_flag=%u\nforced_key_at=%lld\n", f->idr, f->flagged_key,
-	       f->wrong_flag, (long long)f->forced_key_at);
+	printf("submitted=%u\nreturned=%u\nunits=%u\nheader_only=%u\nerrors=%u\n", f->submitted,
+	       f->returned, f->units, f->header_only, f->errors);
+	printf("idr=%u\nflagged_key=%u\nwrong_flag=%u\nforced_key_at=%lld\n", f->idr,
+	       f->flagged_key, f->wrong_flag, (long long)f->forced_key_at);
 	printf("unmatched=%u\nheaders_share_timestamp=%d\nidr_after_restart=%d\n", f->unmatched,
 	       f->headers_share_timestamp, f->idr_after_restart);
-	printf("width=%u\nheight=%u\nstride=%u\noutput_buffers=%u\ncapture_buffers=%u\n", s->raw_format.width,
-	       s->raw_format.height, s->raw_format.stride, s->raw.count, s->coded.count);
+	printf("width=%u\nheight=%u\nstride=%u\noutput_buffers=%u\ncapture_buffers=%u\n",
+	       s->raw_format.width, s->raw_format.height, s->raw_format.stride, s->raw.count,
+	       s->coded.count);
 	printf("camera_gaps=%u\ncamera_errors=%u\n", f->camera_gaps, f->camera_errors);
 	printf("bytes=%llu\nfirst_kbps=%llu\nsecond_kbps=%llu\n", (unsigned long long)f->bytes,
-	       (unsigned long long)kbps(s, f->half_bytes[0]), (unsigned long long)kbps(s, f->half_bytes[1]));
+	       (unsigned long long)kbps(s, f->half_bytes[0]),
+	       (unsigned long long)kbps(s, f->half_bytes[1]));
 	printf("took_ms=%lld\nfps=%lld\nmax_gap_ms=%lld\ncures=%u\n", (long long)took_ms,
 	       took_ms ? f->units * 1000ll / took_ms : 0, (long long)f->max_gap_ms, f->cures);
 	printf("end=%s\nlast=%d\nepipe=%d\neos=%d\n", f->end, f->last, f->epipe, f->eos);
@@ -497,7 +507,9 @@ static void print_facts(const struct session *s, int64_t took_ms)
 
 int session_run(const struct settings *settings)
 {
-	struct session s = { .settings = settings, .limit = settings->frames, .header_timestamp = -1,
+	struct session s = { .settings = settings,
+			     .limit = settings->frames,
+			     .header_timestamp = -1,
 			     .last_camera_sequence = -1 };
 	int64_t begun;
 

@@ -1,4 +1,7 @@
-/* One use of an encoder: frames of a camera (as DMA-BUFs) or of a pattern in, access units out, everything counted. */
+/*
+ * One use of an encoder: frames of a camera (as DMA-BUFs) or of a pattern in, access units out,
+ * everything counted.
+ */
 #ifndef RIG_SESSION_H
 #define RIG_SESSION_H
 

@@ -1,7 +1,8 @@
 /*
  * Plugs the USB camera of uvcsim.py into this machine's vhci-hcd, or pulls it out at the other end.
  * usage: usb-camera plug|unplug HOST PORT
- * The first line on the connection says what it is for; after "plug" the kernel speaks USB/IP on it.
+ * The first line on the connection says what it is for; after "plug" the kernel speaks USB/IP on
+ * it.
  */
 #include <arpa/inet.h>
 #include <netinet/tcp.h>

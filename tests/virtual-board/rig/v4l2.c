@@ -150,8 +150,9 @@ int queue_map(struct queue *q)
 		if (ret < 0)
 			return ret;
 		q->buffers[i].length = multi ? plane.length : buffer.length;
-		q->buffers[i].data = mmap(NULL, q->buffers[i].length, PROT_READ | PROT_WRITE, MAP_SHARED,
-					  q->fd, multi ? plane.m.mem_offset : buffer.m.offset);
+		q->buffers[i].data =
+			mmap(NULL, q->buffers[i].length, PROT_READ | PROT_WRITE, MAP_SHARED, q->fd,
+			     multi ? plane.m.mem_offset : buffer.m.offset);
 		if (q->buffers[i].data == MAP_FAILED) {
 			q->buffers[i].data = NULL;
 			return -errno;

@@ -1,4 +1,7 @@
-/* The ioctls that the rig needs, alike for single- and multi-planar devices. Functions return 0 or -errno. */
+/*
+ * The ioctls that the rig needs, alike for single- and multi-planar devices. Functions return 0 or
+ * -errno.
+ */
 #ifndef RIG_V4L2_H
 #define RIG_V4L2_H
 
@@ -33,7 +36,9 @@ struct taken {
 bool is_multiplanar(uint32_t type);
 bool is_output(uint32_t type);
 
-/* Opens @path without blocking; @caps are those of the node. Returns the file descriptor or -errno. */
+/*
+ * Opens @path without blocking; @caps are those of the node. Returns the file descriptor or -errno.
+ */
 int device_open(const char *path, uint32_t *caps);
 int control_set(int fd, uint32_t id, int32_t value);
 

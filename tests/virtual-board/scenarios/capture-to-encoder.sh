@@ -13,5 +13,6 @@ expect units -ge 55
 expect idr -ge 1
 
 # SPS, then PPS, then an IDR slice: the first three NAL units of the file.
-nal_types=$(od -An -v -tx1 camera.h264 | tr -d ' \n' | cut -c1-400 | sed 's/00000001/\n/g' | sed -n '2,4s/^\(..\).*/\1/p' | tr '\n' ' ')
+nal_types=$(od -An -v -tx1 camera.h264 | tr -d ' \n' | cut -c1-400 |
+    sed 's/00000001/\n/g' | sed -n '2,4s/^\(..\).*/\1/p' | tr '\n' ' ')
 assert "$nal_types" = "67 68 65 "

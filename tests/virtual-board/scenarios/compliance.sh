@@ -1,4 +1,4 @@
-# The encoder module passes v4l2-compliance, streaming included, multi-planar and scattered, single-planar and contiguous.
+# The encoder module passes v4l2-compliance: multi-planar and scattered, single-planar and contiguous.
 # needs: vivid vh264enc
 # deadline: 180 s
 # shellcheck shell=dash

@@ -12,7 +12,7 @@ encode() {
         shift
     done
     [ $# = 0 ] || shift
-    echo "== $parameters -- $*"
+    echo "== $(cut -d" " -f1 /proc/uptime) $parameters -- $*"
     # shellcheck disable=SC2086 # parameters are words
     load_encoder $parameters
     rig encode "$(encoder)" "$@" > rig.txt 2>&1 || true

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Runs the module's coder in user space: check-coder WIDTH HEIGHT QP PCM GOP IN.yuv OUT.h264 RECON.yuv
+ * Runs the module's coder in user space, for the script check-coder.
+ * usage: WIDTH HEIGHT QP PCM GOP IN.yuv OUT.h264 RECON.yuv
  * QP 0 sweeps all quantizers. A decoder must turn OUT.h264 into RECON.yuv, byte for byte.
  */
 #include <stdio.h>
@@ -47,8 +48,14 @@ int main(int argc, char **argv)
 	coder.rate_den = 1;
 	for (n = 0; fread(frame, 1, frame_size, in) == frame_size; n++) {
 		struct h264_picture pic = {
-			.y = frame, .u = frame + width * height, .v = frame + width * height * 5 / 4,
-			.y_stride = width, .c_stride = width / 2, .y_step = 1, .c_step = 1, .c_vdiv = 2,
+			.y = frame,
+			.u = frame + width * height,
+			.v = frame + width * height * 5 / 4,
+			.y_stride = width,
+			.c_stride = width / 2,
+			.y_step = 1,
+			.c_step = 1,
+			.c_vdiv = 2,
 		};
 		bool idr = n % gop == 0;
 		u32 size;
@@ -59,7 +66,8 @@ int main(int argc, char **argv)
 		fwrite(out, 1, size, coded);
 		write_plane(recon, coder.recon[0], coder.mb_width * 16, width, height);
 		for (p = 1; p < 3; p++)
-			write_plane(recon, coder.recon[p], coder.mb_width * 8, width / 2, height / 2);
+			write_plane(recon, coder.recon[p], coder.mb_width * 8, width / 2,
+				    height / 2);
 	}
 	return fclose(in) || fclose(coded) || fclose(recon);
 }

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
-/* The coder: headers, transform, macroblocks, pictures. Numbers in comments are sections of ITU-T H.264. */
+/*
+ * The coder: headers, transform, macroblocks, pictures. Numbers in comments are sections of ITU-T
+ * H.264.
+ */
 #include "bits.h"
 
 /* Figure 6-10: where the 4x4 blocks of a macroblock lie, in coding order. */
@@ -11,7 +14,10 @@ static const u8 zigzag[16] = { 0, 1, 4, 8, 5, 2, 3, 6, 9, 12, 13, 10, 7, 11, 14,
 static const u8 chroma_qp[22] = { 29, 30, 31, 32, 32, 33, 34, 34, 35, 35, 36,
 				  36, 37, 37, 37, 38, 38, 38, 39, 39, 39, 39 };
 
-/* Per QP % 6 and kind of position: (even, even), (odd, odd), the others. Dequantizers are those of 8.5.9. */
+/*
+ * Per QP % 6 and kind of position: (even, even), (odd, odd), the others. Dequantizers are those
+ * of 8.5.9.
+ */
 static const u16 quantizers[6][3] = { { 13107, 5243, 8066 }, { 11916, 4660, 7490 },
 				      { 10082, 4194, 6554 }, { 9362, 3647, 5825 },
 				      { 8192, 3355, 5243 },  { 7282, 2893, 4559 } };
@@ -39,7 +45,7 @@ static void put_sequence_parameters(struct h264_bits *b, const struct h264_coder
 	bits_put(b, 8, coder->level_idc);
 	bits_ue(b, 0);			/* seq_parameter_set_id */
 	bits_ue(b, 4);			/* log2_max_frame_num_minus4 */
-	bits_ue(b, 2);			/* pic_order_cnt_type: output order is decoding order */
+	bits_ue(b, 2);			/* pic_order_cnt_type: output as decoded */
 	bits_ue(b, 1);			/* max_num_ref_frames */
 	bits_put(b, 1, 0);		/* gaps_in_frame_num_value_allowed_flag */
 	bits_ue(b, coder->mb_width - 1);
@@ -54,7 +60,7 @@ static void put_sequence_parameters(struct h264_bits *b, const struct h264_coder
 		bits_ue(b, crop_bottom / 2);
 	}
 	bits_put(b, 1, 1);		/* vui_parameters_present_flag */
-	bits_put(b, 4, 0);		/* no aspect ratio, overscan, video signal type, chroma location */
+	bits_put(b, 4, 0);		/* no aspect ratio, overscan, signal, chroma */
 	bits_put(b, 1, coder->rate_num != 0);
 	if (coder->rate_num) {
 		bits_put(b, 32, coder->rate_den);	/* num_units_in_tick: of a field */
@@ -88,7 +94,7 @@ static void put_picture_parameters(struct h264_bits *b)
 	bits_se(b, 0);			/* pic_init_qs_minus26 */
 	bits_se(b, 0);			/* chroma_qp_index_offset */
 	bits_put(b, 1, 1);		/* deblocking_filter_control_present_flag */
-	bits_put(b, 2, 0);		/* no constrained intra prediction, no redundant pictures */
+	bits_put(b, 2, 0);		/* no constrained intra, no redundant pictures */
 	bits_end_nal(b);
 }
 
@@ -226,7 +232,8 @@ static void dequantize_ac(s32 *block, const s32 *levels, u32 qp)
 	for (k = 1; k < 16; k++) {
 		u32 raster = zigzag[k];
 
-		block[raster] = levels[k] * dequantizers[qp % 6][position_kind(raster)] * (1 << qp / 6);
+		block[raster] =
+			levels[k] * dequantizers[qp % 6][position_kind(raster)] * (1 << qp / 6);
 	}
 }
 
@@ -258,7 +265,8 @@ static u32 at_most(u32 value, u32 limit)
 }
 
 /* Copies the source's samples; beyond its edge the last row and column go on. */
-static void load_macroblock(struct h264_coder *coder, const struct h264_picture *pic, u32 mx, u32 my)
+static void load_macroblock(struct h264_coder *coder, const struct h264_picture *pic, u32 mx,
+			    u32 my)
 {
 	u32 x, y;
 
@@ -270,7 +278,8 @@ static void load_macroblock(struct h264_coder *coder, const struct h264_picture 
 				row[at_most(mx * 16 + x, coder->width - 1) * pic->y_step];
 	}
 	for (y = 0; y < 8; y++) {
-		u32 row = at_most(my * 8 + y, coder->height / 2 - 1) * 2 / pic->c_vdiv * pic->c_stride;
+		u32 row = at_most(my * 8 + y, coder->height / 2 - 1) * 2 / pic->c_vdiv *
+			  pic->c_stride;
 
 		for (x = 0; x < 8; x++) {
 			u32 at = row + at_most(mx * 8 + x, coder->width / 2 - 1) * pic->c_step;
@@ -294,7 +303,10 @@ static u32 block_difference(const u8 *a, u32 a_stride, const u8 *b, u32 b_stride
 	return sum;
 }
 
-/* Compared with the source as last coded, not with its reconstruction: a still picture is coded once. */
+/*
+ * Compared with the source as last coded, not with its reconstruction: a still picture is coded
+ * once.
+ */
 static bool is_unchanged(const struct h264_coder *coder, u32 mx, u32 my)
 {
 	u32 sum = block_difference(coder->luma, 16, luma_at(coder, coder->last, mx, my),
@@ -302,7 +314,8 @@ static bool is_unchanged(const struct h264_coder *coder, u32 mx, u32 my)
 	u32 p;
 
 	for (p = 0; p < 2; p++)
-		sum += block_difference(coder->chroma[p], 8, chroma_at(coder, coder->last, p, mx, my),
+		sum += block_difference(coder->chroma[p], 8,
+					chroma_at(coder, coder->last, p, mx, my),
 					chroma_stride(coder), 8);
 	return sum <= coder->skip_threshold;
 }
@@ -312,7 +325,8 @@ static void store_macroblock(const struct h264_coder *coder, u8 *const planes[3]
 	u32 y, p;
 
 	for (y = 0; y < 16; y++)
-		memcpy(luma_at(coder, planes, mx, my) + y * luma_stride(coder), coder->luma + y * 16, 16);
+		memcpy(luma_at(coder, planes, mx, my) + y * luma_stride(coder),
+		       coder->luma + y * 16, 16);
 	for (p = 0; p < 2; p++)
 		for (y = 0; y < 8; y++)
 			memcpy(chroma_at(coder, planes, p, mx, my) + y * chroma_stride(coder),
@@ -327,7 +341,8 @@ static void set_nonzero(struct h264_coder *coder, u32 mx, u32 my, u8 value)
 		memset(coder->nonzero[0] + (my * 4 + y) * coder->mb_width * 4 + mx * 4, value, 4);
 	for (p = 1; p < 3; p++)
 		for (y = 0; y < 2; y++)
-			memset(coder->nonzero[p] + (my * 2 + y) * coder->mb_width * 2 + mx * 2, value, 2);
+			memset(coder->nonzero[p] + (my * 2 + y) * coder->mb_width * 2 + mx * 2,
+			       value, 2);
 }
 
 /* 9.2.1: nC from the blocks to the left and above. */
@@ -438,7 +453,8 @@ static u32 transform_chroma(struct h264_coder *coder, s32 prediction[2][4], u32 
 		for (i = 0; i < 4; i++) {
 			u32 bx = i & 1, by = i >> 1;
 
-			prediction[p][i] = predict_chroma(here, chroma_stride(coder), bx, by, mx, my);
+			prediction[p][i] =
+				predict_chroma(here, chroma_stride(coder), bx, by, mx, my);
 			transform(block, coder->chroma[p] + by * 32 + bx * 4, 8, prediction[p][i]);
 			d[i] = block[0];
 			if (quantize_ac(coder->chroma_ac[p][i], block, qp))
@@ -454,12 +470,14 @@ static u32 transform_chroma(struct h264_coder *coder, s32 prediction[2][4], u32 
 	return pattern;
 }
 
-static void put_luma_residual(struct h264_coder *coder, struct h264_bits *b, u32 mx, u32 my, bool ac)
+static void put_luma_residual(struct h264_coder *coder, struct h264_bits *b, u32 mx, u32 my,
+			      bool ac)
 {
 	u32 stride = coder->mb_width * 4, i;
 	u8 *counts = coder->nonzero[0];
 
-	h264_write_residual(b, coder->luma_dc, 16, expected_nonzero(counts, stride, mx * 4, my * 4));
+	h264_write_residual(b, coder->luma_dc, 16,
+			    expected_nonzero(counts, stride, mx * 4, my * 4));
 	set_nonzero(coder, mx, my, 0);
 	for (i = 0; ac && i < 16; i++) {
 		u32 x = mx * 4 + block_x[i], y = my * 4 + block_y[i];

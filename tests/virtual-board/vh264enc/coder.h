@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * A small Constrained Baseline H.264 encoder (ITU-T H.264): Intra16x16 with DC prediction, P_Skip and I_PCM
- * macroblocks, CAVLC, one slice a picture, no deblocking, integers only. Builds in the kernel and, for check-coder,
- * in user space.
+ * A small Constrained Baseline H.264 encoder (ITU-T H.264): Intra16x16 with DC prediction, P_Skip
+ * and I_PCM macroblocks, CAVLC, one slice a picture, no deblocking, integers only. Builds in the
+ * kernel and, for check-coder, in user space.
  */
 #ifndef H264_CODER_H
 #define H264_CODER_H

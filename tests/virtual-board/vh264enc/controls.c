@@ -10,7 +10,7 @@ static const struct vh_level {
 	u32 kbit_per_second;
 } vh_levels[] = {
 	{ 10, 1485, 99, 64 },
-	{ 11, 1485, 99, 128 },		/* 1b, which Baseline writes as 11 with a constraint flag */
+	{ 11, 1485, 99, 128 },		/* 1b: with constraint_set3_flag */
 	{ 11, 3000, 396, 192 },
 	{ 12, 6000, 396, 384 },
 	{ 13, 11880, 396, 768 },
@@ -130,14 +130,16 @@ int vh_controls_init(struct vh_ctx *ctx)
 		    V4L2_MPEG_VIDEO_BITRATE_MODE_CBR);
 	vh_add(ctx, V4L2_CID_MPEG_VIDEO_FRAME_RC_ENABLE, 0, 1, 1);
 	if (!vh_quirks.no_force_key)
-		v4l2_ctrl_new_std(controls, &vh_ctrl_ops, V4L2_CID_MPEG_VIDEO_FORCE_KEY_FRAME, 0, 0, 0, 0);
+		v4l2_ctrl_new_std(controls, &vh_ctrl_ops, V4L2_CID_MPEG_VIDEO_FORCE_KEY_FRAME, 0, 0,
+				  0, 0);
 	vh_add(ctx, V4L2_CID_MPEG_VIDEO_REPEAT_SEQ_HEADER, 0, 1, 0);
 	vh_add_header_mode(ctx);
 	vh_add(ctx, V4L2_CID_MPEG_VIDEO_H264_MIN_QP, 0, 51, 10);
 	vh_add(ctx, V4L2_CID_MPEG_VIDEO_H264_MAX_QP, 0, 51, 48);
 	vh_add(ctx, V4L2_CID_MPEG_VIDEO_H264_I_FRAME_QP, 0, 51, 28);
-	vh_add_menu(ctx, V4L2_CID_MPEG_VIDEO_H264_PROFILE, V4L2_MPEG_VIDEO_H264_PROFILE_CONSTRAINED_BASELINE,
-		    0, V4L2_MPEG_VIDEO_H264_PROFILE_CONSTRAINED_BASELINE);
+	vh_add_menu(ctx, V4L2_CID_MPEG_VIDEO_H264_PROFILE,
+		    V4L2_MPEG_VIDEO_H264_PROFILE_CONSTRAINED_BASELINE, 0,
+		    V4L2_MPEG_VIDEO_H264_PROFILE_CONSTRAINED_BASELINE);
 	vh_add_menu(ctx, V4L2_CID_MPEG_VIDEO_H264_LEVEL, V4L2_MPEG_VIDEO_H264_LEVEL_5_1, 0,
 		    vh_quirks.strict_level ? V4L2_MPEG_VIDEO_H264_LEVEL_1_0 :
 					     V4L2_MPEG_VIDEO_H264_LEVEL_3_1);

@@ -155,7 +155,8 @@ static int vh_probe(struct platform_device *pdev)
 	ret = video_register_device(&dev->vfd, VFL_TYPE_VIDEO, -1);
 	if (ret)
 		goto err_put;
-	ret = v4l2_m2m_register_media_controller(dev->m2m, &dev->vfd, MEDIA_ENT_F_PROC_VIDEO_ENCODER);
+	ret = v4l2_m2m_register_media_controller(dev->m2m, &dev->vfd,
+						 MEDIA_ENT_F_PROC_VIDEO_ENCODER);
 	if (ret)
 		goto err_video;
 	ret = media_device_register(&dev->mdev);

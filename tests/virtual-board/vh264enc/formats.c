@@ -188,7 +188,10 @@ static int vh_g_fmt(struct file *file, void *priv, struct v4l2_format *f)
 	return 0;
 }
 
-/* The coded size follows from the raw format and the crop; S_FMT CAPTURE chooses the buffers' size only. */
+/*
+ * The coded size follows from the raw format and the crop; S_FMT CAPTURE chooses the buffers' size
+ * only.
+ */
 static void vh_adjust(const struct vh_ctx *ctx, struct v4l2_format *f)
 {
 	struct vh_pix pix = vh_read_pix(f);
@@ -207,7 +210,8 @@ static void vh_adjust(const struct vh_ctx *ctx, struct v4l2_format *f)
 		if (!vh_raw_offered(format->fourcc))
 			format->fourcc = vh_raw_format(0) ?: V4L2_PIX_FMT_NV12;
 		pix.width = clamp(pix.width, VH_MIN_SIDE, VH_MAX_WIDTH) & ~1;
-		pix.height = ALIGN(clamp(pix.height, VH_MIN_SIDE, VH_MAX_HEIGHT) & ~1, height_align);
+		pix.height =
+			ALIGN(clamp(pix.height, VH_MIN_SIDE, VH_MAX_HEIGHT) & ~1, height_align);
 		format->stride = vh_raw_stride(format->fourcc, pix.width, format->stride);
 		format->size = vh_raw_size(format->fourcc, format->stride, pix.height);
 	}
@@ -324,7 +328,8 @@ static int vh_reqbufs(struct file *file, void *priv, struct v4l2_requestbuffers 
 	if (req->count && vh_take_flag(&vh_quirks.fail_reqbufs))
 		return -ENOMEM;
 	ret = v4l2_m2m_ioctl_reqbufs(file, priv, req);
-	if (!ret && !vb2_is_busy(v4l2_m2m_get_src_vq(m2m)) && !vb2_is_busy(v4l2_m2m_get_dst_vq(m2m)))
+	if (!ret && !vb2_is_busy(v4l2_m2m_get_src_vq(m2m)) &&
+	    !vb2_is_busy(v4l2_m2m_get_dst_vq(m2m)))
 		vh_cure(ctx, VH_CURE_FREE_BUFFERS);
 	return ret;
 }
@@ -346,7 +351,8 @@ static int vh_encoder_cmd(struct file *file, void *priv, struct v4l2_encoder_cmd
 	if (ret < 0)
 		return ret;
 	guard(mutex)(&ctx->lock);
-	if (!vb2_is_streaming(v4l2_m2m_get_src_vq(m2m)) || !vb2_is_streaming(v4l2_m2m_get_dst_vq(m2m)))
+	if (!vb2_is_streaming(v4l2_m2m_get_src_vq(m2m)) ||
+	    !vb2_is_streaming(v4l2_m2m_get_dst_vq(m2m)))
 		return 0;
 	spin_lock(&ctx->drain_lock);
 	if (cmd->cmd == V4L2_ENC_CMD_STOP && vh_quirks.drain_epipe && !v4l2_m2m_has_stopped(m2m) &&

@@ -13,7 +13,9 @@ void vh_queue_eos(struct vh_ctx *ctx)
 	v4l2_event_queue_fh(&ctx->fh, &eos);
 }
 
-/* drain_epipe: once the finished buffers are taken, DQBUF says EPIPE, as amphion's driver has it. */
+/*
+ * drain_epipe: once the finished buffers are taken, DQBUF says EPIPE, as amphion's driver has it.
+ */
 void vh_raise_epipe(struct vh_ctx *ctx)
 {
 	struct vb2_queue *q = v4l2_m2m_get_dst_vq(ctx->fh.m2m_ctx);
@@ -73,8 +75,9 @@ static bool vh_stalls_now(struct vh_ctx *ctx)
 /* ---- rate control ---- */
 
 /*
- * A leaky bucket moves the quantizer. CBR spends what it is given: it looks at one second and lets quality rise to
- * MIN_QP. VBR looks at four, and saves on easy pictures: it never codes finer than I_FRAME_QP.
+ * A leaky bucket moves the quantizer. CBR spends what it is given: it looks at one second and lets
+ * quality rise to MIN_QP. VBR looks at four, and saves on easy pictures: it never codes finer than
+ * I_FRAME_QP.
  */
 static void vh_control_rate(struct vh_ctx *ctx, u32 size, bool idr)
 {
@@ -106,20 +109,38 @@ static void vh_describe_source(const struct vh_ctx *ctx, const u8 *pixels, struc
 	switch (ctx->raw.fourcc) {
 	case V4L2_PIX_FMT_NV12:
 		*pic = (struct h264_picture){
-			.y = pixels, .u = chroma, .v = chroma + 1,
-			.y_stride = stride, .c_stride = stride, .y_step = 1, .c_step = 2, .c_vdiv = 2,
+			.y = pixels,
+			.u = chroma,
+			.v = chroma + 1,
+			.y_stride = stride,
+			.c_stride = stride,
+			.y_step = 1,
+			.c_step = 2,
+			.c_vdiv = 2,
 		};
 		break;
 	case V4L2_PIX_FMT_YUV420:
 		*pic = (struct h264_picture){
-			.y = pixels, .u = chroma, .v = chroma + stride / 2 * (ctx->height / 2),
-			.y_stride = stride, .c_stride = stride / 2, .y_step = 1, .c_step = 1, .c_vdiv = 2,
+			.y = pixels,
+			.u = chroma,
+			.v = chroma + stride / 2 * (ctx->height / 2),
+			.y_stride = stride,
+			.c_stride = stride / 2,
+			.y_step = 1,
+			.c_step = 1,
+			.c_vdiv = 2,
 		};
 		break;
 	default:
 		*pic = (struct h264_picture){
-			.y = pixels, .u = pixels + 1, .v = pixels + 3,
-			.y_stride = stride, .c_stride = stride, .y_step = 2, .c_step = 4, .c_vdiv = 1,
+			.y = pixels,
+			.u = pixels + 1,
+			.v = pixels + 3,
+			.y_stride = stride,
+			.c_stride = stride,
+			.y_step = 2,
+			.c_step = 4,
+			.c_vdiv = 1,
 		};
 	}
 	pic->y += top * pic->y_stride + left * pic->y_step;
@@ -145,7 +166,8 @@ static u32 vh_encode(struct vh_ctx *ctx, struct vb2_v4l2_buffer *src, struct vb2
 	ctx->coder.skip_threshold = vh_quirks.skip_threshold;
 	if (headers)
 		header_size = h264_write_headers(&ctx->coder, out, room);
-	size = h264_write_picture(&ctx->coder, &pic, out + header_size, room - header_size, idr, qp);
+	size = h264_write_picture(&ctx->coder, &pic, out + header_size, room - header_size, idr,
+				  qp);
 	if (!size) {	/* did not fit: coarser, and from a fresh start */
 		ctx->qp = min(ctx->qp + 6, ctx->max_qp);
 		ctx->gop_position = 0;
@@ -184,8 +206,8 @@ static void vh_describe_coded(struct vh_ctx *ctx, struct vb2_v4l2_buffer *src,
 }
 
 /*
- * Gives the frame back, with its coded buffer or (skipped) without. Until here the frame stays queued, so that an
- * ENC_CMD_STOP during the job sees that there is one to wait for.
+ * Gives the frame back, with its coded buffer or (skipped) without. Until here the frame stays
+ * queued, so that an ENC_CMD_STOP during the job sees that there is one to wait for.
  */
 static void vh_finish_frame(struct vh_ctx *ctx, struct vb2_v4l2_buffer *src,
 			    struct vb2_v4l2_buffer *dst, enum vb2_buffer_state state)

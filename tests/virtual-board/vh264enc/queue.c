@@ -103,8 +103,10 @@ static int vh_start_coder(struct vh_ctx *ctx)
 	ctx->coder_memory = memory;
 	h264_init(coder, memory, ctx->crop.width, ctx->crop.height);
 	coder->profile_idc = 66;
-	coder->constraint_flags = ctx->profile == V4L2_MPEG_VIDEO_H264_PROFILE_CONSTRAINED_BASELINE ?
-					  0xe0 : 0x80;
+	coder->constraint_flags =
+		ctx->profile == V4L2_MPEG_VIDEO_H264_PROFILE_CONSTRAINED_BASELINE ? 0xe0 : 0x80;
+	if (ctx->level == V4L2_MPEG_VIDEO_H264_LEVEL_1B)
+		coder->constraint_flags |= 0x10;
 	coder->level_idc = vh_level_idc(ctx);
 	coder->rate_num = ctx->frame_interval.denominator;
 	coder->rate_den = ctx->frame_interval.numerator;

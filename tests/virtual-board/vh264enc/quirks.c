@@ -3,7 +3,8 @@
  * The module's parameters: what the encoder looks like, and how it misbehaves.
  * The table in ../README.md says which driver each of them imitates.
  *
- * Those with mode 0644 may be written in /sys/module/vh264enc/parameters; the text says when they act.
+ * Those with mode 0644 may be written in /sys/module/vh264enc/parameters; the text says when they
+ * act.
  */
 #include <linux/module.h>
 #include <linux/moduleparam.h>
@@ -32,8 +33,10 @@ VH_PARAM(formats, uint, 0644, "raw formats offered: 1 NV12, 2 YU12, 4 YUYV (at S
 VH_PARAM(stride_align, uint, 0644, "bytesperline is a multiple of this power of two (at S_FMT)");
 VH_PARAM(height_align, uint, 0644, "raw height is a multiple of this power of two (at S_FMT)");
 VH_PARAM(max_instances, uint, 0644, "further opens fail with EBUSY; 0: no limit (at open)");
-VH_PARAM(min_output_buffers, uint, 0644, "REQBUFS is raised to it, STREAMON below it fails with EINVAL");
-VH_PARAM(min_capture_buffers, uint, 0644, "REQBUFS is raised to it, STREAMON below it fails with EINVAL");
+VH_PARAM(min_output_buffers, uint, 0644,
+	 "REQBUFS is raised to it, STREAMON below it fails with EINVAL");
+VH_PARAM(min_capture_buffers, uint, 0644,
+	 "REQBUFS is raised to it, STREAMON below it fails with EINVAL");
 VH_PARAM(need_queued_output, bool, 0644, "STREAMON of an empty OUTPUT queue fails with EINVAL");
 
 VH_PARAM(no_force_key, bool, 0644, "no FORCE_KEY_FRAME control (at open)");
@@ -45,7 +48,8 @@ VH_PARAM(separate_headers, uint, 0644,
 VH_PARAM(no_keyframe_flag, bool, 0644, "IDR pictures are not marked KEYFRAME");
 VH_PARAM(drain_epipe, bool, 0644, "a drain ends with EOS and EPIPE, no buffer is marked LAST");
 VH_PARAM(drain_sticks, bool, 0644, "ENC_CMD_START does not end a drain, a restart of CAPTURE does");
-VH_PARAM(restart_stalls, bool, 0644, "after a STREAMOFF nothing comes out until the file is reopened");
+VH_PARAM(restart_stalls, bool, 0644,
+	 "after a STREAMOFF nothing comes out until the file is reopened");
 VH_PARAM(skip_every, uint, 0644, "every N-th frame comes back without an access unit");
 VH_PARAM(timestamp_step_us, uint, 0644, "CAPTURE timestamps are cut to multiples of it");
 VH_PARAM(pcm, bool, 0644, "I_PCM macroblocks");
@@ -55,8 +59,10 @@ VH_PARAM(latency_us, uint, 0644, "added to every frame");
 VH_PARAM(stall_ms, uint, 0644, "the next frame takes so long (once)");
 VH_PARAM(stall_after, uint, 0644, "the N-th next frame is never finished (once)");
 VH_PARAM(stall_cure, uint, 0644,
-	 "ends stall_after's stall: 1 restart of CAPTURE, 2 REQBUFS(0) of both, 3 reopen, 4 nothing");
-VH_PARAM(streamoff_ms, uint, 0644, "STREAMOFF, REQBUFS(0) and close of a streaming CAPTURE queue block so long");
+	 "ends stall_after's stall: 1 restart of CAPTURE, 2 REQBUFS(0) of both, 3 reopen, 4 "
+	 "nothing");
+VH_PARAM(streamoff_ms, uint, 0644,
+	 "STREAMOFF, REQBUFS(0) and close of a streaming CAPTURE queue block so long");
 VH_PARAM(error_buffers, uint, 0644, "the next N CAPTURE buffers are marked ERROR");
 VH_PARAM(fail_streamon, bool, 0644, "the next STREAMON fails with EIO (once)");
 VH_PARAM(fail_reqbufs, bool, 0644, "the next REQBUFS fails with ENOMEM (once)");

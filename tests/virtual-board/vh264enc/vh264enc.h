@@ -127,7 +127,7 @@ struct vh_ctx {
 	u32 gop_position;
 	bool headers_sent;
 	bool headers_out;		/* in a buffer of their own, for the frame that follows */
-	bool drained;			/* drain_epipe: EPIPE once the finished buffers are taken */
+	bool drained;			/* drain_epipe: EPIPE when all buffers are taken */
 
 	enum vh_stall_cure stalled;	/* VH_NOT_STALLED: works */
 };
