@@ -14,7 +14,7 @@ boot() {
     timeout --foreground "$1" "$CACHE/tools/lib64/ld-linux-x86-64.so.2" --library-path "$(tool_libraries)" \
         "$(tool_path qemu-system-aarch64)" -L "$CACHE/tools/usr/share/qemu" \
         -M virt,gic-version=3 -cpu $CPU -smp 2 -m 1024 -accel tcg,thread=multi \
-        -nodefaults -display none -no-reboot \
+        -nodefaults -display none -no-reboot -pidfile "$CACHE/qemu.pid" \
         -kernel "$CACHE/kernel/boot/vmlinuz-$release" -initrd "$CACHE/initramfs.cpio" \
         -append "console=ttyAMA0 rdinit=/init panic=-1 loglevel=4" \
         -serial "file:$LOGS/serial.log" \
@@ -50,10 +50,8 @@ start_usb_camera() {
     fail "the simulated USB camera does not start: see $LOGS/usb-camera.log"
 }
 
-stop_usb_camera() {
-    if [ -n "${USB_CAMERA:-}" ]; then
-        kill "$USB_CAMERA" 2>/dev/null || true
-        wait "$USB_CAMERA" 2>/dev/null || true
-        USB_CAMERA=
-    fi
+# When the run ends, or is interrupted. QEMU removes its file when it exits.
+stop_board() {
+    if [ -n "${USB_CAMERA:-}" ]; then kill "$USB_CAMERA" 2> /dev/null || true; fi
+    if [ -e "$CACHE/qemu.pid" ]; then kill "$(cat "$CACHE/qemu.pid")" 2> /dev/null || true; fi
 }

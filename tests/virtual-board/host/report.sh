@@ -20,7 +20,7 @@ report_all() {
     done
     for name in "$@"; do
         if [ -z "${heard[$name]:-}" ]; then
-            report "not-ok $name 0 the board ended before it: see serial.log, qemu.log"
+            report "not-ok $name 0 nothing was heard of it: see the logs of the run itself"
         fi
     done
 }

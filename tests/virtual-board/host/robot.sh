@@ -12,6 +12,6 @@ run_over_ssh() {
         tar -C "$BOARD" -xf - || exit 1
         sh "$BOARD/run-scenarios" robot >&2
         tar -C "$BOARD" -cf - artefacts' 2>&1 > "$results" | cat
-    tar -C "$SHARE" -xf "$results" || true
+    if [ -s "$results" ]; then tar -C "$SHARE" -xf "$results"; fi
     rm -f "$results"
 }

@@ -290,7 +290,10 @@ static void count_unit(struct session *s, const struct taken *t)
 	s->restarted = false;
 	if (f->units < 2 * half && in_half >= half / 2)
 		f->half_bytes[f->units / half] += t->used;
-	f->units++;
+	if (!f->units++) {	/* for scripts that wait for it */
+		printf("streaming=1\n");
+		fflush(stdout);
+	}
 	f->idr += unit.idr;
 	f->flagged_key += !!(t->flags & V4L2_BUF_FLAG_KEYFRAME);
 	f->wrong_flag += unit.idr != !!(t->flags & V4L2_BUF_FLAG_KEYFRAME);

@@ -2,8 +2,10 @@
 # needs: camera encoder
 # shellcheck shell=dash
 
-rig encode "$(encoder)" --camera "$(camera)" --size 320x240 --format NV12 --fps 15 --frames 60 \
-    --output camera.h264 | tee rig.txt
+camera=$(camera)
+encoder=$(encoder)
+rig encode "$encoder" --camera "$camera" --size 320x240 --format NV12 --fps 15 --frames 60 \
+    --output camera.h264 > rig.txt || fail "rig: $(tail -n 2 rig.txt | tr '\n' ' ')"
 
 expect end = last
 expect errors -eq 0

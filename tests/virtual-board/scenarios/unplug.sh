@@ -1,4 +1,4 @@
-# Cameras that vanish while they stream: a driver unbound, a device disconnected, a USB cable pulled and put back.
+# Devices that vanish while they stream: drivers unbound, a camera disconnected, a USB cable pulled and put back.
 # needs: vivid vh264enc uvc
 # deadline: 120 s
 # shellcheck shell=dash
@@ -13,7 +13,7 @@ streams() {
 # until_gone NODE FORMAT: streams in the background, until the camera goes away.
 until_gone() {
     start doomed rig encode "$node" --camera "$1" --size 320x240 --format "$2" --fps 15 --frames 4000
-    sleep 2
+    wait_for 10 grep -q streaming=1 doomed.log
 }
 
 was_noticed() {
@@ -29,6 +29,21 @@ camera_is_gone() { ! rig find camera; }
 load_encoder
 node=$(encoder)
 load_vivid
+
+echo "== encoder: driver unbound and bound"
+start doomed rig encode "$node" --frames 100000
+wait_for 10 grep -q streaming=1 doomed.log
+echo vh264enc > /sys/bus/platform/drivers/vh264enc/unbind
+finished doomed || true
+cat doomed.log
+expect errno = ENODEV doomed.log
+encoder_is_gone() { ! rig find encoder; }
+wait_for 5 encoder_is_gone
+echo vh264enc > /sys/bus/platform/drivers/vh264enc/bind
+wait_for 5 rig find encoder
+node=$(encoder)
+rig encode "$node" --frames 4 > rig.txt
+expect units -eq 4
 
 echo "== vivid: driver unbound and bound"
 until_gone "$(camera)" NV12
