@@ -70,7 +70,9 @@ load_encoder() {
     if [ -e /sys/module/vh264enc ]; then
         rmmod vh264enc
     fi
-    modprobe -a v4l2-mem2mem videobuf2-dma-contig videobuf2-vmalloc
+    if [ ! -e /sys/module/v4l2_mem2mem ] || [ ! -e /sys/module/videobuf2_dma_contig ]; then
+        modprobe -a v4l2-mem2mem videobuf2-dma-contig videobuf2-vmalloc
+    fi
     insmod "$BOARD/vh264enc.ko" "$@"
 }
 

@@ -6,7 +6,7 @@
 # stalled CURE STEP: the 10th frame is never finished; after STEP the stream goes on with a key frame.
 stalled() {
     load_encoder stall_after=10 stall_cure="$1"
-    rig encode "$(encoder)" --frames 30 --deadline 700 --on-silence "$2" > rig.txt || true
+    rig encode "$(encoder)" --size 160x120 --frames 30 --deadline 700 --on-silence "$2" > rig.txt || true
     echo "== cure $1, step $2"
     cat rig.txt
 }
