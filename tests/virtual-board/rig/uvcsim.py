@@ -76,6 +76,8 @@ class Camera:
         self.link = link
         self.received = b""
         self.waiting = []  # (sequence number, length) of bulk URBs that want picture data
+        self.last_submit = 0
+        self.early_unlinks = {}  # URB not seen yet -> the unlink that wants it
         self.picture = b""  # what is left of the picture being sent
         self.frames = 0
         self.frame_id = 0
@@ -124,9 +126,9 @@ class Camera:
         while len(self.received) >= HEADER_BYTES:
             command, sequence, _, direction_in, endpoint = struct.unpack(">IIIII", self.received[:20])
             if command == CMD_UNLINK:
-                (unlinked,) = struct.unpack(">I", self.received[20:24])
+                (urb,) = struct.unpack(">I", self.received[20:24])
                 self.received = self.received[HEADER_BYTES:]
-                self.unlink(sequence, unlinked)
+                self.unlink(sequence, urb)
                 continue
             (length,) = struct.unpack(">i", self.received[24:28])
             whole = HEADER_BYTES + (0 if direction_in else length)
@@ -134,19 +136,30 @@ class Camera:
                 return
             setup, data = self.received[40:HEADER_BYTES], self.received[HEADER_BYTES:whole]
             self.received = self.received[whole:]
-            if endpoint:
+            self.last_submit = sequence
+            if sequence in self.early_unlinks:
+                self.unlinked(self.early_unlinks.pop(sequence), ECONNRESET)
+            elif endpoint:
                 self.waiting.append((sequence, length))
             else:
                 self.control(sequence, setup, data)
 
-    def unlink(self, sequence, unlinked):
-        found = any(number == unlinked for number, _ in self.waiting)
-        self.waiting = [urb for urb in self.waiting if urb[0] != unlinked]
+    def unlink(self, sequence, urb):
+        # vhci-hcd sends what it has to submit before what it has to unlink, but each from a queue of its own: an URB that is
+        # killed at once may be unlinked before it is submitted. Answered early, it would be given back twice.
+        if urb > self.last_submit:
+            self.early_unlinks[urb] = sequence
+            return
+        found = any(number == urb for number, _ in self.waiting)
+        self.waiting = [waiting for waiting in self.waiting if waiting[0] != urb]
         if not self.waiting:  # the stream was stopped
             self.picture = b""
             self.next_frame_at = 0.0
+        self.unlinked(sequence, ECONNRESET if found else 0)
+
+    def unlinked(self, sequence, status):
         header = struct.pack(">IIIII", RET_UNLINK, sequence, 0, 0, 0)
-        self.link.sendall(header + struct.pack(">i24x", ECONNRESET if found else 0))
+        self.link.sendall(header + struct.pack(">i24x", status))
 
     def submitted(self, sequence, status, data=b"", length=None):
         header = struct.pack(">IIIII", RET_SUBMIT, sequence, 0, 0, 0)

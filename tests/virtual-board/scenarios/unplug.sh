@@ -65,7 +65,7 @@ rmmod vivid
 echo "== USB camera: cable pulled and put back"
 plug_usb_camera
 wait_for 10 rig find camera
-for round in 1 2 3; do
+for round in 1 2 3 4 5; do
     echo "== round $round"
     streams "$(rig find camera)" YUYV
     until_gone "$(rig find camera)" YUYV
