@@ -1,0 +1,57 @@
+# shellcheck shell=bash
+# Boots the virtual board and prints what its runner says. Sourced by ../run; uses say, BOARD, CACHE, LOGS, SHARE.
+
+# The cheapest to emulate, and what a Raspberry Pi Zero 2 W or 3 has.
+CPU=cortex-a53
+BOOT_SECONDS=60
+
+# boot SECONDS: runs the plan in $SHARE on the virtual board; its results go to standard output.
+boot() {
+    local release
+    release=$(cat "$CACHE/kernel/release")
+    cp "$CACHE/vh264enc/vh264enc.ko" "$SHARE/"
+    # Results travel on a console of their own: the kernel writes on the serial line whenever it likes.
+    timeout --foreground "$1" "$CACHE/tools/lib64/ld-linux-x86-64.so.2" --library-path "$(tool_libraries)" \
+        "$(tool_path qemu-system-aarch64)" -L "$CACHE/tools/usr/share/qemu" \
+        -M virt,gic-version=3 -cpu $CPU -smp 2 -m 1024 -accel tcg,thread=multi \
+        -nodefaults -display none -no-reboot -pidfile "$CACHE/qemu.pid" \
+        -kernel "$CACHE/kernel/boot/vmlinuz-$release" -initrd "$CACHE/initramfs.cpio" \
+        -append "console=ttyAMA0 rdinit=/init panic=-1 loglevel=4" \
+        -serial "file:$LOGS/serial.log" \
+        -chardev stdio,id=results,signal=off -device virtio-serial-pci -device virtconsole,chardev=results \
+        -fsdev "local,id=share,path=$SHARE,security_model=none" -device virtio-9p-pci,fsdev=share,mount_tag=host \
+        -netdev user,id=net -device virtio-net-pci,netdev=net,romfile= \
+        < /dev/null 2> "$LOGS/qemu.log" | tr -d '\r'
+}
+
+# Long enough for every scenario to reach its own deadline first.
+run_seconds() {
+    local name seconds=$BOOT_SECONDS own
+    for name in "$@"; do
+        own=$(sed -n 's/^# deadline: \([0-9]*\) s$/\1/p' "$BOARD/scenarios/$name.sh")
+        seconds=$((seconds + ${own:-60} + 10))
+    done
+    echo "$seconds"
+}
+
+# A USB camera on this machine's loopback, which the guest reaches as 10.0.2.2 (QEMU's name for its host).
+start_usb_camera() {
+    local port
+    python3 -u "$BOARD/rig/uvcsim.py" > "$LOGS/usb-camera.log" 2>&1 &
+    USB_CAMERA=$!
+    for _ in $(seq 100); do
+        port=$(sed -n 's/^listening on //p' "$LOGS/usb-camera.log")
+        if [ -n "$port" ]; then
+            echo "USB_CAMERA='10.0.2.2 $port'" >> "$SHARE/environment"
+            return
+        fi
+        sleep 0.05
+    done
+    fail "the simulated USB camera does not start: see $LOGS/usb-camera.log"
+}
+
+# When the run ends, or is interrupted. QEMU removes its file when it exits.
+stop_board() {
+    if [ -n "${USB_CAMERA:-}" ]; then kill "$USB_CAMERA" 2> /dev/null || true; fi
+    if [ -e "$CACHE/qemu.pid" ]; then kill "$(cat "$CACHE/qemu.pid")" 2> /dev/null || true; fi
+}
