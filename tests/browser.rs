@@ -6,8 +6,12 @@
 
 mod common;
 
+#[path = "browser/cameras.rs"]
+mod cameras;
 #[path = "browser/files.rs"]
 mod files;
+#[path = "browser/joins.rs"]
+mod joins;
 #[path = "browser/lifecycle.rs"]
 mod lifecycle;
 #[path = "browser/namespace.rs"]
