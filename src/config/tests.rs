@@ -66,6 +66,7 @@ fn a_name_is_all_that_a_robot_needs() {
          \n\
          [webrtc]\n\
          max_viewers = 8\n\
+         ice_policy = \"all\"\n\
          \n\
          [http]\n\
          listen = \"127.0.0.1:8081\"\n\
@@ -126,6 +127,7 @@ fn the_file_that_ships_shows_the_defaults_and_says_so_truly() {
     plain.cameras[0].id = full.cameras[0].id.clone();
     plain.relay = full.relay.clone();
     plain.webrtc.ice_servers = full.webrtc.ice_servers.clone();
+    plain.webrtc.udp_ports = full.webrtc.udp_ports;
     assert_eq!(full.effective(), plain.effective());
     let every = read(FULL).unwrap();
     for key in every
