@@ -104,6 +104,7 @@ fn a_good_configuration_is_printed_as_it_counts() {
              \n\
              [webrtc]\n\
              max_viewers = 8\n\
+             ice_policy = \"all\"\n\
              \n\
              [[webrtc.ice_servers]]\n\
              urls = [\"turn:turn.example.com\"]\n\

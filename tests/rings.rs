@@ -57,6 +57,7 @@ const RINGS: &[(Ring, &[&str])] = &[
             "encoder::*",
             "http",
             "network",
+            "network::*",
             "pipeline",
             "pipeline::*",
             "relay::client",
