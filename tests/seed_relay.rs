@@ -79,7 +79,7 @@ async fn stream_lives_through_the_relays_absence_and_is_not_doubled_by_its_retur
     http.until_metric("rovercast_relay_connected", 1.0);
     seen.extend(pictures(&mut viewer, 15).await);
 
-    link.expect_nothing_on_its_way().await;
+    link.expect_no_offer_on_its_way().await;
     assert_complete(&seen);
     assert_eq!(http.metric("rovercast_viewers"), 1.0);
     assert_eq!(http.metric("rovercast_viewers_opened_total"), 1.0);

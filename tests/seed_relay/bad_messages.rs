@@ -65,7 +65,7 @@ async fn nonsense_from_the_relay_is_answered_or_dropped_and_the_viewer_goes_on()
         scene.robot.until_said(&told);
     }
 
-    link.expect_nothing_on_its_way().await;
+    link.expect_no_offer_on_its_way().await;
     pictures(&mut viewer, 3).await;
     assert_eq!(scene.http.metric("rovercast_viewers_opened_total"), 1.0);
     // One to this relay, one to that of the robot's own page.

@@ -340,6 +340,23 @@ fn words_into_a_link_that_was_dead_already_are_said_again() {
 }
 
 #[test]
+fn offer_that_was_answered_is_not_said_again_when_the_link_ends_at_once() {
+    let mut robot = Robot::connected();
+    let viewer = named("a");
+    robot.hear(r#"{"type":"ready","viewer_id":"a"}"#);
+    robot.tell(offer(&viewer, "v=0"));
+    robot.hear(r#"{"type":"answer","viewer_id":"a","sdp":"v=0"}"#);
+
+    robot.tell(ended(LinkFailure::Unreachable));
+    let after = robot.redial();
+
+    assert!(
+        !after.iter().any(|action| matches!(action, Action::Send(_))),
+        "{after:?}"
+    );
+}
+
+#[test]
 fn viewer_that_left_during_an_outage_is_told_so_afterwards() {
     let mut robot = Robot::connected();
     let viewer = named("a");

@@ -93,6 +93,9 @@ impl Viewers {
         match watching.stage {
             Stage::Offered { .. } | Stage::OfferedAgain => {
                 watching.stage = Stage::Answered;
+                // Who answers has heard the offer, however soon the link ends after it.
+                let is_offer = |word: &Word| matches!(word.message, ToRelay::Offer { .. });
+                watching.words.retain(|word| !is_offer(word));
                 Ok(())
             }
             Stage::Opening { .. } | Stage::Answered => Err(UNEXPECTED_ANSWER),
