@@ -229,12 +229,12 @@ impl Seat {
         }
     }
 
-    /// Checks the links at once. Viewers look for new ways when there are other addresses than before: where there are not,
-    /// the way that they have may be back in a moment, and a restart would give it up.
+    /// Checks the links at once. Viewers look for new ways when an address is gone and there is another: a restart gives up
+    /// the way that they have, which an address that merely came (a container's, a second network's) does not harm.
     pub(super) fn network_changed(&mut self, network: &Network, now: Instant) {
         let reachable: BTreeSet<_> = network.reachable().copied().collect();
-        let moved = !reachable.is_empty() && self.reachable != reachable;
-        if moved {
+        let moved = !reachable.is_empty() && !self.reachable.is_subset(&reachable);
+        if !reachable.is_empty() {
             self.reachable = reachable;
         }
         for line in &mut self.lines {
