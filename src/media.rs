@@ -1,6 +1,8 @@
 //! What moves through rovercast: frames on loan, access units for everyone, and the units to measure them in.
 
+pub mod congestion;
 pub mod h264;
+pub mod pacer;
 pub mod rate;
 pub mod strip;
 

@@ -1,0 +1,422 @@
+//! Everything together, and what came of it.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::time::{Duration, Instant};
+
+use rovercast::media::Bitrate;
+use rovercast::media::congestion::EstimateRange;
+use rovercast::media::rate::{KEY_FRAME_SPACING, KeyFrameGate};
+
+use super::browser::Browser;
+use super::encoder::{Encoder, Frame};
+use super::link::{Link, LinkSettings};
+use super::neighbour::{self, Neighbour};
+use super::screen::Screen;
+use super::sender::Sender;
+use super::{Answer, FRAME, MediaPacket, ms};
+
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    pub seed: u64,
+    pub length: Duration,
+    pub range: EstimateRange,
+    pub viewers: Vec<ViewerSettings>,
+    /// What the scene needs, by second.
+    pub scene: fn(f64) -> f64,
+}
+
+#[derive(Clone, Debug)]
+pub struct ViewerSettings {
+    pub there: LinkSettings,
+    pub back: LinkSettings,
+    pub neighbour: Option<(Duration, Duration)>,
+    pub nagging: Option<Duration>,
+}
+
+/// What was seen of one viewer.
+#[derive(Debug)]
+pub struct Seen {
+    pub origin: Instant,
+    pub samples: Vec<Sample>,
+    pub screen: Screen,
+    pub frames: u32,
+    pub skipped: u64,
+    pub repaired: u64,
+    pub wire_bytes: u64,
+    pub media_bytes: u64,
+    pub padding_bytes: u64,
+    pub neighbour_bytes: u64,
+    pub picture_losses: u64,
+    pub key_frames: u32,
+}
+
+/// Every 50 ms.
+#[derive(Clone, Debug)]
+pub struct Sample {
+    pub at: Duration,
+    pub estimate: f64,
+    pub target: f64,
+    pub link: f64,
+    pub queue: Duration,
+    pub wire_bytes: u64,
+    pub neighbour_bytes: u64,
+    pub because: String,
+}
+
+#[derive(Debug)]
+enum Happening {
+    Frame,
+    Coded(Frame),
+    Wake(usize),
+    Arrives(usize, MediaPacket),
+    Answered(usize, Answer),
+    Browser,
+    Neighbour(usize, u64),
+    NeighbourAnswered(usize, u64),
+    Sample,
+}
+
+struct Entry(Instant, u64, Happening);
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        (self.0, self.1) == (other.0, other.1)
+    }
+}
+impl Eq for Entry {}
+impl PartialOrd for Entry {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Entry {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.0, self.1).cmp(&(other.0, other.1))
+    }
+}
+
+struct Path {
+    settings: ViewerSettings,
+    sender: Sender,
+    there: Link,
+    back: Link,
+    browser: Browser,
+    neighbour: Option<Neighbour>,
+    wake: Option<Instant>,
+    samples: Vec<Sample>,
+}
+
+struct World {
+    origin: Instant,
+    now: Instant,
+    events: BinaryHeap<Reverse<Entry>>,
+    count: u64,
+    encoder: Encoder,
+    gate: KeyFrameGate,
+    paths: Vec<Path>,
+    frames: u32,
+    key_frames: u32,
+    target: Bitrate,
+    scenario: Scenario,
+}
+
+/// Runs it to its end; what each viewer saw.
+pub fn run(scenario: Scenario) -> Vec<Seen> {
+    let origin = Instant::now();
+    let mut world = World::new(scenario, origin);
+    world.schedule(origin, Happening::Frame);
+    world.schedule(origin, Happening::Browser);
+    world.schedule(origin, Happening::Sample);
+    let end = origin + world.scenario.length;
+    while let Some(Reverse(Entry(at, _, happening))) = world.events.pop()
+        && at < end
+    {
+        world.now = at;
+        world.happen(happening);
+    }
+    world.finish()
+}
+
+impl World {
+    fn new(scenario: Scenario, now: Instant) -> Self {
+        let paths = scenario.viewers.iter().enumerate().map(|(index, settings)| {
+            let seed = scenario.seed.wrapping_mul(31).wrapping_add(index as u64 * 7);
+            let mut browser = Browser::new(now);
+            browser.nagging = settings.nagging;
+            Path {
+                settings: settings.clone(),
+                sender: Sender::new(scenario.range, now),
+                there: Link::new(settings.there.clone(), now, seed),
+                back: Link::new(settings.back.clone(), now, seed + 1),
+                browser,
+                neighbour: None,
+                wake: None,
+                samples: Vec::new(),
+            }
+        });
+        Self {
+            origin: now,
+            now,
+            events: BinaryHeap::new(),
+            count: 0,
+            encoder: Encoder::new(scenario.range.start.as_bps() as f64 * 0.93, scenario.seed),
+            gate: KeyFrameGate::new(KEY_FRAME_SPACING),
+            paths: paths.collect(),
+            frames: 0,
+            key_frames: 0,
+            target: scenario.range.start,
+            scenario,
+        }
+    }
+
+    fn schedule(&mut self, at: Instant, happening: Happening) {
+        self.count += 1;
+        self.events.push(Reverse(Entry(at, self.count, happening)));
+    }
+
+    fn happen(&mut self, happening: Happening) {
+        let now = self.now;
+        match happening {
+            Happening::Frame => {
+                self.frame();
+                self.schedule(now + FRAME, Happening::Frame);
+            }
+            Happening::Coded(frame) => {
+                for path in &mut self.paths {
+                    path.sender.frame(&frame);
+                }
+                for index in 0..self.paths.len() {
+                    self.send(index);
+                }
+            }
+            Happening::Wake(index) => {
+                self.paths[index].wake = None;
+                self.send(index);
+            }
+            Happening::Arrives(index, packet) => {
+                let mut answers = Vec::new();
+                self.paths[index].browser.receive(&packet, now, &mut answers);
+                self.answers(index, answers);
+            }
+            Happening::Answered(index, answer) => {
+                self.paths[index].sender.answer(answer, now);
+                self.send(index);
+            }
+            Happening::Browser => {
+                for index in 0..self.paths.len() {
+                    let mut answers = Vec::new();
+                    self.paths[index].browser.tick(now, &mut answers);
+                    self.answers(index, answers);
+                    self.neighbour(index);
+                }
+                self.schedule(now + ms(10), Happening::Browser);
+            }
+            Happening::Neighbour(index, number) => {
+                self.schedule(
+                    now + neighbour::RETURN,
+                    Happening::NeighbourAnswered(index, number),
+                );
+            }
+            Happening::NeighbourAnswered(index, number) => {
+                if let Some(neighbour) = &mut self.paths[index].neighbour {
+                    neighbour.acknowledged(number, now);
+                }
+                self.neighbour(index);
+            }
+            Happening::Sample => {
+                self.sample();
+                self.schedule(now + ms(50), Happening::Sample);
+            }
+        }
+    }
+
+    fn frame(&mut self) {
+        let now = self.now;
+        self.target = self
+            .paths
+            .iter()
+            .map(|path| path.sender.media_rate())
+            .min()
+            .expect("a scenario has viewers");
+        self.encoder.set_bitrate(self.target.as_bps() as f64);
+        self.encoder.needs = (self.scenario.scene)((now - self.origin).as_secs_f64());
+        for path in &mut self.paths {
+            if std::mem::take(&mut path.sender.wants_key_frame) {
+                self.gate.request(now);
+            }
+        }
+        let frame = self.encoder.encode(self.gate.take(now), now);
+        self.frames += 1;
+        self.key_frames += u32::from(frame.key_frame);
+        self.schedule(now + CODING, Happening::Coded(frame));
+    }
+
+    fn send(&mut self, index: usize) {
+        let now = self.now;
+        while let Some(packet) = self.paths[index].sender.poll(now) {
+            if let Some(arrival) = self.paths[index].there.send(packet.bytes, now) {
+                self.schedule(arrival, Happening::Arrives(index, packet));
+            }
+        }
+        let path = &mut self.paths[index];
+        if let Some(at) = path.sender.poll_timeout(now) {
+            // Timers have a resolution of 1 ms.
+            let at = at.max(now + ms(1));
+            if path.wake.is_none_or(|wake| at < wake) {
+                path.wake = Some(at);
+                self.schedule(at, Happening::Wake(index));
+            }
+        }
+    }
+
+    fn answers(&mut self, index: usize, answers: Vec<Answer>) {
+        for answer in answers {
+            if let Some(arrival) = self.paths[index].back.send(100, self.now) {
+                self.schedule(arrival, Happening::Answered(index, answer));
+            }
+        }
+    }
+
+    fn neighbour(&mut self, index: usize) {
+        let now = self.now;
+        let at = now - self.origin;
+        let path = &mut self.paths[index];
+        let Some((from, to)) = path.settings.neighbour else {
+            return;
+        };
+        if at < from || at >= to {
+            return;
+        }
+        let neighbour = path.neighbour.get_or_insert_with(|| Neighbour::new(now));
+        let mut arrivals = Vec::new();
+        while let Some(number) = neighbour.poll(now) {
+            if let Some(arrival) = path.there.send(neighbour::PACKET, now) {
+                arrivals.push((arrival, number));
+            }
+        }
+        for (arrival, number) in arrivals {
+            self.schedule(arrival, Happening::Neighbour(index, number));
+        }
+    }
+
+    fn sample(&mut self) {
+        let at = self.now - self.origin;
+        for path in &mut self.paths {
+            path.samples.push(Sample {
+                at,
+                estimate: path.sender.estimator.estimate().as_bps() as f64,
+                target: self.target.as_bps() as f64,
+                link: path.settings.there.rate.at(at),
+                queue: path.there.queue_delay(self.now),
+                wire_bytes: path.browser.wire_bytes,
+                neighbour_bytes: path.neighbour.as_ref().map_or(0, |it| it.arrived_bytes),
+                because: path.sender.estimator.because().to_string(),
+            });
+        }
+    }
+
+    fn finish(self) -> Vec<Seen> {
+        let (origin, frames, key_frames) = (self.origin, self.frames, self.key_frames);
+        let seen = |path: Path| Seen {
+            origin,
+            samples: path.samples,
+            screen: path.browser.screen,
+            frames,
+            skipped: path.sender.skipped,
+            repaired: path.sender.repaired,
+            wire_bytes: path.browser.wire_bytes,
+            media_bytes: path.browser.media_bytes,
+            padding_bytes: path.browser.padding_bytes,
+            neighbour_bytes: path.neighbour.map_or(0, |it| it.arrived_bytes),
+            picture_losses: path.browser.picture_losses,
+            key_frames,
+        };
+        self.paths.into_iter().map(seen).collect()
+    }
+}
+
+/// A frame time in the encoder, less what hardware overlaps.
+const CODING: Duration = Duration::from_millis(15);
+
+impl Seen {
+    /// Shown, of those made.
+    pub fn share_shown(&self) -> f64 {
+        self.screen.shown.len() as f64 / f64::from(self.frames)
+    }
+
+    pub fn frozen(&self, from: f64, to: f64) -> Duration {
+        let at = |seconds| self.origin + Duration::from_secs_f64(seconds);
+        self.screen.frozen(at(from), at(to))
+    }
+
+    fn between(&self, from: f64, to: f64) -> impl Iterator<Item = &Sample> {
+        self.samples
+            .iter()
+            .filter(move |it| (from..to).contains(&it.at.as_secs_f64()))
+    }
+
+    pub fn mean_estimate(&self, from: f64, to: f64) -> f64 {
+        let all: Vec<f64> = self.between(from, to).map(|it| it.estimate).collect();
+        all.iter().sum::<f64>() / all.len().max(1) as f64
+    }
+
+    pub fn least_target(&self, from: f64, to: f64) -> f64 {
+        self.between(from, to).map(|it| it.target).fold(f64::MAX, f64::min)
+    }
+
+    /// Everything that arrived, of what the link carries.
+    pub fn used(&self, from: f64, to: f64) -> f64 {
+        let all: Vec<&Sample> = self.between(from, to).collect();
+        let (Some(first), Some(last)) = (all.first(), all.last()) else {
+            return 0.0;
+        };
+        let carries: f64 = all.iter().map(|it| it.link * 0.05).sum();
+        (last.wire_bytes - first.wire_bytes) as f64 * 8.0 / carries
+    }
+
+    /// Ours, of ours and the neighbour's.
+    pub fn share(&self, from: f64, to: f64) -> f64 {
+        let all: Vec<&Sample> = self.between(from, to).collect();
+        let (Some(first), Some(last)) = (all.first(), all.last()) else {
+            return 0.0;
+        };
+        let ours = (last.wire_bytes - first.wire_bytes) as f64;
+        let theirs = (last.neighbour_bytes - first.neighbour_bytes) as f64;
+        ours / (ours + theirs)
+    }
+
+    /// The queue that this share of the samples did not exceed.
+    pub fn queue(&self, share: f64, from: f64, to: f64) -> Duration {
+        let mut all: Vec<Duration> = self.between(from, to).map(|it| it.queue).collect();
+        all.sort();
+        all.get(((all.len() - 1) as f64 * share) as usize)
+            .copied()
+            .unwrap_or_default()
+    }
+
+    /// The displayed latency at its worst between these seconds: how old the newest picture on the screen was when the next came.
+    pub fn worst_latency(&self, from: f64, to: f64) -> Duration {
+        self.screen
+            .shown
+            .iter()
+            .filter(|(at, _, _)| (from..to).contains(&(*at - self.origin).as_secs_f64()))
+            .map(|(_, latency, _)| *latency)
+            .max()
+            .unwrap_or(Duration::MAX)
+    }
+
+    pub fn latency(&self, share: f64, from: f64, to: f64) -> Duration {
+        let mut all: Vec<Duration> = self
+            .screen
+            .shown
+            .iter()
+            .filter(|(at, _, _)| (from..to).contains(&(*at - self.origin).as_secs_f64()))
+            .map(|(_, latency, _)| *latency)
+            .collect();
+        all.sort();
+        all.get((all.len().saturating_sub(1) as f64 * share) as usize)
+            .copied()
+            .unwrap_or(Duration::MAX)
+    }
+}
