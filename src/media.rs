@@ -4,6 +4,7 @@ pub mod congestion;
 pub mod h264;
 pub mod pacer;
 pub mod rate;
+pub mod repair;
 pub mod strip;
 
 use std::fmt;

@@ -13,6 +13,7 @@ use emulator::world::{Scenario, Seen, ViewerSettings, run};
 use emulator::ms;
 use rovercast::media::Bitrate;
 use rovercast::media::congestion::EstimateRange;
+use rovercast::media::rate::{EncoderLimits, RateMethod};
 
 fn scenario(seed: u64, there: LinkSettings, back: LinkSettings, seconds: u64) -> Scenario {
     Scenario {
@@ -22,6 +23,13 @@ fn scenario(seed: u64, there: LinkSettings, back: LinkSettings, seconds: u64) ->
             least: Bitrate::kbps(150),
             start: Bitrate::kbps(1500),
             most: Bitrate::kbps(4000),
+        },
+        limits: EncoderLimits {
+            least: Bitrate::kbps(150),
+            most: Bitrate::kbps(4000),
+            step: Bitrate::kbps(10),
+            interval: ms(100),
+            method: RateMethod::Control,
         },
         viewers: vec![ViewerSettings {
             there,
@@ -121,5 +129,75 @@ fn explore() {
             println!("   share {:.2}", seen[0].share(15.0, 80.0));
         }
         println!("   took {:?}", started.elapsed());
+    }
+}
+
+#[test]
+fn figures() {
+    let only = std::env::var("ONLY").unwrap_or_default();
+    let fast = || LinkSettings::fast(ms(25));
+    let lossy = |mut it: LinkSettings, share| {
+        it.loss = Loss::Random(share);
+        it
+    };
+    for seed in 1..=10 {
+        let is = |name: &str| only.is_empty() || only == name;
+        let started = std::time::Instant::now();
+        let mut took = |name: &str| println!("{seed} {name} took {:?}", started.elapsed());
+        if is("random") {
+            let seen = &run(scenario(seed, lossy(link(Trace::constant(10e6), 300), 0.05), lossy(fast(), 0.05), 30))[0];
+            println!("{seed} random: shown {:.3} frozen {:?} min target {:.2}", seen.share_shown(), seen.frozen(0.5, 30.0), seen.least_target(0.0, 30.0) / 1500e3);
+        }
+        if is("drop") {
+            let seen = &run(scenario(seed, link(Trace::steps(&[(0.0, 4e6), (15.0, 0.5e6), (35.0, 4e6)]), 300), fast(), 60))[0];
+            println!("{seed} drop: worst latency after 2 s {:?} p99 {:?} p95 {:?} oldest {:?} used {:.2} back in {:?} used {:.2} frozen {:?}", seen.worst_latency(17.0, 35.0), seen.latency(0.99, 17.0, 35.0), seen.latency(0.95, 17.0, 35.0), seen.oldest_picture(0.5, 60.0), seen.used(17.0, 35.0), seen.reached(35.0, 3.2e6), seen.used(45.0, 60.0), seen.frozen(0.5, 60.0));
+        }
+        if is("bloat") {
+            let seen = &run(scenario(seed, link(Trace::constant(1e6), 1000), fast(), 60))[0];
+            println!("{seed} bloat: standing {:?} p95 {:?} used {:.2}", seen.standing_queue(5.0, 60.0), seen.queue(0.95, 5.0, 60.0), seen.used(5.0, 60.0));
+        }
+        if is("jitter") {
+            let mut jitter = scenario(seed, link(Trace::constant(10e6), 300), fast(), 30);
+            jitter.viewers[0].there.jitter = ms(20);
+            jitter.viewers[0].back.jitter = ms(20);
+            let seen = &run(jitter)[0];
+            println!("{seed} jitter: least {:.2} later {:.2}", seen.least_estimate(0.0, 30.0) / 1.5e6, seen.least_estimate(5.0, 30.0) / 4e6);
+        }
+        if is("outage") {
+            let mut outage = scenario(seed, link(Trace::constant(4e6), 300), fast(), 30);
+            outage.viewers[0].there.outages = vec![(Duration::from_secs(10), Duration::from_secs(13))];
+            outage.viewers[0].back.outages = vec![(Duration::from_secs(10), Duration::from_secs(13))];
+            let seen = &run(outage)[0];
+            println!("{seed} outage: picture after {:?} back in {:?}", seen.first_shown_after(13.0), seen.reached(13.0, 3.2e6));
+        }
+        if is("tcp") {
+            for (bps, queue) in [(4e6, 200), (2e6, 100), (4e6, 500), (8e6, 100)] {
+                let mut tcp = scenario(seed, link(Trace::constant(bps), queue), fast(), 90);
+                tcp.viewers[0].neighbour = Some((Duration::from_secs(10), Duration::from_secs(80)));
+                let seen = &run(tcp)[0];
+                println!("{seed} tcp {bps} {queue}: share {:.2} later {:.2} latency p50 {:?} p95 {:?} frozen {:?}", seen.share(15.0, 80.0), seen.share(40.0, 80.0), seen.latency(0.5, 15.0, 80.0), seen.latency(0.95, 15.0, 80.0), seen.frozen(10.0, 80.0));
+            }
+        }
+        if is("four") || is("nagging") {
+            let wide = ViewerSettings { there: link(Trace::constant(6e6), 300), back: fast(), neighbour: None, nagging: None };
+            let mut narrow = wide.clone();
+            narrow.there = lossy(link(Trace::constant(300e3), 300), 0.05);
+            narrow.back = lossy(fast(), 0.05);
+            let mut nagging = wide.clone();
+            nagging.nagging = Some(ms(5));
+            let with = |other: Option<ViewerSettings>| {
+                let mut four = scenario(seed, wide.there.clone(), fast(), 30);
+                four.limits.least = Bitrate::kbps(300);
+                four.viewers = vec![wide.clone(), wide.clone(), wide.clone()];
+                four.viewers.extend(other);
+                run(four)
+            };
+            for (name, other) in [("three", None), ("four", Some(narrow)), ("nagging", Some(nagging))] {
+                let all = with(other);
+                let seen = &all[0];
+                println!("{seed} {name}: target {:.0}k shown {:.3} frozen {:?} latency p50 {:?} p95 {:?} max {:?} keys {} media {}k; last shown {:.3} frozen {:?}", seen.between(5.0, 30.0).map(|it| it.target).sum::<f64>() / seen.between(5.0, 30.0).count() as f64 / 1e3, seen.share_shown(), seen.frozen(0.5, 30.0), seen.latency(0.5, 1.0, 30.0), seen.latency(0.95, 1.0, 30.0), seen.latency(1.0, 1.0, 30.0), seen.key_frames, seen.media_bytes * 8 / 30 / 1000, all.last().unwrap().share_shown(), all.last().unwrap().frozen(0.5, 30.0));
+            }
+        }
+        took("all");
     }
 }

@@ -278,6 +278,16 @@ impl Estimator {
         self.loss.fraction()
     }
 
+    /// What the way loses whatever is sent, 0 to 1.
+    pub fn random_loss(&self) -> f64 {
+        self.loss.inherent()
+    }
+
+    /// The smoothed round trip, 100 ms until one is known.
+    pub fn smoothed_round_trip(&self) -> Duration {
+        self.round_trip
+    }
+
     fn read(&mut self, reported: &Reported, now: Instant) {
         if std::mem::take(&mut self.is_silent) {
             self.resume(now);
@@ -290,6 +300,7 @@ impl Estimator {
             self.acknowledged.add(packet);
             outcome = self.probing.add(packet, now).or(outcome);
         }
+        self.queue.settle();
         if let Some(newest) = reported.acknowledged.last() {
             self.round_trip(now.saturating_duration_since(newest.sent));
         }

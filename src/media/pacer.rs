@@ -92,17 +92,8 @@ impl<P> Pacer<P> {
                 units: self.clear() + 1,
             };
         }
-        // A decoder starts anew with it: what waits before it only makes it late.
-        let stale = key_frame && self.delay() > QUEUE / 2;
-        if stale {
-            self.clear();
-        }
-        let full = self.bytes.saturating_sub(self.key_frame_bytes) > self.bytes_in(QUEUE);
-        let stuck = self.delay() > LONGEST_QUEUE;
-        if !key_frame && (full || stuck) {
-            return Pushed::Skipped {
-                units: self.clear() + 1,
-            };
+        if let Some(units) = self.make_room(key_frame) {
+            return Pushed::Skipped { units: units + 1 };
         }
         for (packet, bytes) in packets {
             self.bytes += bytes;
@@ -191,6 +182,38 @@ impl<P> Pacer<P> {
         units
     }
 
+    /// How many access units were given up, when the next cannot be taken.
+    fn make_room(&mut self, key_frame: bool) -> Option<u64> {
+        let is_leaving = self.key_frame_bytes > 0;
+        if key_frame {
+            // A decoder starts anew with it: what waits before it only makes it late. But one that is leaving is let go, or none
+            // would ever arrive on a link that a key frame takes seconds of.
+            return match (self.delay() > QUEUE / 2, is_leaving) {
+                (false, _) => None,
+                (true, true) => Some(self.clear_behind_key_frame()),
+                (true, false) => {
+                    self.clear();
+                    None
+                }
+            };
+        }
+        let others = self.bytes.saturating_sub(self.key_frame_bytes);
+        match (others > self.bytes_in(QUEUE), is_leaving) {
+            (false, _) => None,
+            (true, true) => Some(self.clear_behind_key_frame()),
+            (true, false) => Some(self.clear()),
+        }
+    }
+
+    fn clear_behind_key_frame(&mut self) -> u64 {
+        let mut units = 0;
+        while let Some(newest) = self.media.pop_back_if(|newest| !newest.key_frame) {
+            self.bytes -= newest.bytes;
+            units += u64::from(newest.last);
+        }
+        units
+    }
+
     fn next(&mut self) -> Option<Waiting<P>> {
         let waiting = self
             .repairs
@@ -233,9 +256,6 @@ const BURST: Duration = Duration::from_millis(4);
 
 /// Seven frames. More is visibly late for driving; less skips when one frame is large, and a skip costs a key frame.
 pub const QUEUE: Duration = Duration::from_millis(250);
-
-/// With its key frame a queue may take this long: a key frame must be able to leave at all.
-const LONGEST_QUEUE: Duration = Duration::from_millis(1000);
 
 /// A whole key frame of 180 kB. Beyond it the browser asks again for what it still wants.
 const REPAIRS: usize = 150;

@@ -1,30 +1,25 @@
 //! The robot's side of one viewer: what `viewer/webrtc` does with the estimator and the pacer.
 
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use rovercast::media::Bitrate;
-use rovercast::media::congestion::{Arrival, EstimateRange, Estimator, SentPacket};
+use rovercast::media::congestion::{Arrival, EstimateRange, Estimator, ProbeId, SentPacket};
 use rovercast::media::pacer::{Departure, Pacer, Pushed};
+use rovercast::media::repair::Repair;
 
 use super::encoder::Frame;
-use super::{Answer, Fragment, HEADERS, MediaPacket, PAYLOAD, ms};
+use super::{Answer, Fragment, HEADERS, MediaPacket, PAYLOAD};
 
 #[derive(Debug)]
 pub struct Sender {
     pub estimator: Estimator,
     pacer: Pacer<Outgoing>,
     transport: u16,
-    /// The number of the next media packet.
-    media: u64,
-    sent: VecDeque<Sent>,
+    repair: Repair<Fragment>,
     /// A key frame is needed and has not come.
     waits: bool,
     pub wants_key_frame: bool,
     keep_alive: Instant,
     pub skipped: u64,
-    pub repaired: u64,
-    round_trip: Duration,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -33,29 +28,17 @@ enum Outgoing {
     Again(u64, Fragment),
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Sent {
-    sequence: u64,
-    transport: u16,
-    fragment: Fragment,
-    at: Instant,
-    queued: bool,
-}
-
 impl Sender {
     pub fn new(range: EstimateRange, now: Instant) -> Self {
         Self {
             estimator: Estimator::new(range, now),
             pacer: Pacer::new(range.start, now),
             transport: 65_000,
-            media: 1000,
-            sent: VecDeque::new(),
+            repair: Repair::new(),
             waits: true,
             wants_key_frame: true,
             keep_alive: now,
             skipped: 0,
-            repaired: 0,
-            round_trip: ms(100),
         }
     }
 
@@ -81,6 +64,7 @@ impl Sender {
         match self.pacer.push_unit(packets, frame.key_frame) {
             Pushed::Queued => self.waits = false,
             Pushed::Skipped { units } => {
+                self.repair.forget_queued();
                 self.skipped += units;
                 self.waits = true;
                 self.wants_key_frame = !self.estimator.is_silent();
@@ -93,7 +77,7 @@ impl Sender {
             Answer::PictureLost => self.wants_key_frame = true,
             Answer::Missing(sequences) => {
                 for sequence in sequences {
-                    self.repair(|sent| sent.sequence == sequence, now);
+                    self.repair(sequence, now);
                 }
             }
             Answer::Feedback(report) => {
@@ -110,8 +94,10 @@ impl Sender {
                     self.wants_key_frame = true;
                 }
                 for (sequence, at) in report {
-                    if at.is_none() {
-                        self.repair(|sent| sent.transport == sequence, now);
+                    if at.is_none()
+                        && let Some(number) = self.repair.carried(sequence)
+                    {
+                        self.repair(number, now);
                     }
                 }
             }
@@ -125,6 +111,7 @@ impl Sender {
         if self.estimator.is_silent() {
             self.pacer.hold(true);
             self.pacer.clear();
+            self.repair.forget_queued();
             self.waits = true;
             self.wants_key_frame = false;
             if now < self.keep_alive {
@@ -139,16 +126,19 @@ impl Sender {
         let packet = match self.pacer.poll(now)? {
             Departure::Padding { bytes, probe } => self.padding(bytes, Some(probe), now),
             Departure::Packet { packet, probe } => {
-                let (sequence, fragment, payload) = match packet {
-                    Outgoing::New(fragment) => {
-                        self.media += 1;
-                        (self.media, fragment, fragment.payload)
-                    }
-                    Outgoing::Again(sequence, fragment) => (sequence, fragment, 0),
-                };
+                let (Outgoing::New(fragment) | Outgoing::Again(_, fragment)) = packet;
                 let bytes = fragment.payload + HEADERS;
-                let transport = self.number(bytes, payload, probe, now);
-                self.remember(sequence, transport, fragment, now);
+                let (sequence, transport) = match packet {
+                    Outgoing::New(_) => {
+                        let transport = self.number(bytes, fragment.payload, probe, now);
+                        (self.repair.sent(fragment, transport, now), transport)
+                    }
+                    Outgoing::Again(number, _) => {
+                        let transport = self.number(bytes, 0, probe, now);
+                        self.repair.sent_again(number, transport, now);
+                        (number, transport)
+                    }
+                };
                 MediaPacket {
                     transport,
                     media: Some((sequence, fragment)),
@@ -173,11 +163,13 @@ impl Sender {
     fn padding(
         &mut self,
         bytes: usize,
-        probe: Option<rovercast::media::congestion::ProbeId>,
+        probe: Option<ProbeId>,
         now: Instant,
     ) -> MediaPacket {
+        let transport = self.number(bytes, 0, probe, now);
+        self.repair.sent_padding(transport);
         MediaPacket {
-            transport: self.number(bytes, 0, probe, now),
+            transport,
             media: None,
             bytes,
         }
@@ -187,7 +179,7 @@ impl Sender {
         &mut self,
         bytes: usize,
         payload: usize,
-        probe: Option<rovercast::media::congestion::ProbeId>,
+        probe: Option<ProbeId>,
         now: Instant,
     ) -> u16 {
         let sequence = self.transport;
@@ -202,45 +194,22 @@ impl Sender {
         sequence
     }
 
-    fn remember(&mut self, sequence: u64, transport: u16, fragment: Fragment, now: Instant) {
-        let known = self.sent.iter_mut().rev().find(|it| it.sequence == sequence);
-        if let Some(sent) = known {
-            (sent.transport, sent.at, sent.queued) = (transport, now, false);
-            self.repaired += 1;
-            return;
-        }
-        self.sent.push_back(Sent {
-            sequence,
-            transport,
-            fragment,
-            at: now,
-            queued: false,
-        });
-        if self.sent.len() > 600 {
-            self.sent.pop_front();
-        }
-    }
-
-    /// Both NACK and feedback tell of a loss; each packet is under way once at a time.
-    fn repair(&mut self, is_it: impl Fn(&Sent) -> bool, now: Instant) {
-        let _ = self.round_trip;
-        let Some(sent) = self.sent.iter_mut().rev().find(|sent| is_it(sent)) else {
+    /// Both NACK and feedback tell of a loss.
+    fn repair(&mut self, number: u64, now: Instant) {
+        let round_trip = self.estimator.smoothed_round_trip();
+        let Some(fragment) = self.repair.missing(number, round_trip, now) else {
             return;
         };
-        if sent.queued || now < sent.at + AGAIN {
-            return;
+        for _ in 0..Repair::<Fragment>::copies(self.estimator.random_loss()) {
+            let bytes = fragment.payload + HEADERS;
+            self.pacer
+                .push_repair(Outgoing::Again(number, fragment), bytes);
         }
-        sent.queued = true;
-        let outgoing = Outgoing::Again(sent.sequence, sent.fragment);
-        self.pacer
-            .push_repair(outgoing, sent.fragment.payload + HEADERS);
     }
 
-    pub fn media_rate(&self) -> Bitrate {
-        self.estimator.media()
+    pub fn repaired(&self) -> u64 {
+        self.repair.repaired()
     }
 }
 
 const KEEP_ALIVE: Duration = Duration::from_millis(100);
-
-const AGAIN: Duration = Duration::from_millis(40);

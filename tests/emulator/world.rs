@@ -1,12 +1,14 @@
 //! Everything together, and what came of it.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BinaryHeap};
 use std::time::{Duration, Instant};
 
 use rovercast::media::Bitrate;
 use rovercast::media::congestion::EstimateRange;
-use rovercast::media::rate::{KEY_FRAME_SPACING, KeyFrameGate};
+use rovercast::media::rate::{
+    EncoderLimits, KEY_FRAME_SPACING, KeyFrameBudget, KeyFrameGate, SharedRate,
+};
 
 use super::browser::Browser;
 use super::encoder::{Encoder, Frame};
@@ -21,6 +23,7 @@ pub struct Scenario {
     pub seed: u64,
     pub length: Duration,
     pub range: EstimateRange,
+    pub limits: EncoderLimits,
     pub viewers: Vec<ViewerSettings>,
     /// What the scene needs, by second.
     pub scene: fn(f64) -> f64,
@@ -103,6 +106,7 @@ struct Path {
     back: Link,
     browser: Browser,
     neighbour: Option<Neighbour>,
+    budget: KeyFrameBudget,
     wake: Option<Instant>,
     samples: Vec<Sample>,
 }
@@ -117,7 +121,7 @@ struct World {
     paths: Vec<Path>,
     frames: u32,
     key_frames: u32,
-    target: Bitrate,
+    shared: SharedRate<usize>,
     scenario: Scenario,
 }
 
@@ -151,6 +155,7 @@ impl World {
                 back: Link::new(settings.back.clone(), now, seed + 1),
                 browser,
                 neighbour: None,
+                budget: KeyFrameBudget::new(now),
                 wake: None,
                 samples: Vec::new(),
             }
@@ -165,7 +170,7 @@ impl World {
             paths: paths.collect(),
             frames: 0,
             key_frames: 0,
-            target: scenario.range.start,
+            shared: SharedRate::new(scenario.limits, scenario.range.start),
             scenario,
         }
     }
@@ -233,22 +238,32 @@ impl World {
 
     fn frame(&mut self) {
         let now = self.now;
-        self.target = self
+        let answering = |(_, path): &(usize, &Path)| !path.sender.estimator.is_silent();
+        let rates: BTreeMap<usize, Bitrate> = self
             .paths
             .iter()
-            .map(|path| path.sender.media_rate())
-            .min()
-            .expect("a scenario has viewers");
-        self.encoder.set_bitrate(self.target.as_bps() as f64);
+            .enumerate()
+            .filter(answering)
+            .map(|(index, path)| (index, path.sender.estimator.media()))
+            .collect();
+        if let Some(target) = self.shared.update(&rates, now) {
+            self.encoder.set_bitrate(target.as_bps() as f64);
+        }
         self.encoder.needs = (self.scenario.scene)((now - self.origin).as_secs_f64());
         for path in &mut self.paths {
-            if std::mem::take(&mut path.sender.wants_key_frame) {
+            let wants = std::mem::take(&mut path.sender.wants_key_frame);
+            if wants && path.budget.request(now) || path.budget.handle_timeout(now) {
                 self.gate.request(now);
             }
         }
         let frame = self.encoder.encode(self.gate.take(now), now);
         self.frames += 1;
-        self.key_frames += u32::from(frame.key_frame);
+        if frame.key_frame {
+            self.key_frames += 1;
+            for path in &mut self.paths {
+                path.budget.key_frame_made();
+            }
+        }
         self.schedule(now + CODING, Happening::Coded(frame));
     }
 
@@ -306,7 +321,7 @@ impl World {
             path.samples.push(Sample {
                 at,
                 estimate: path.sender.estimator.estimate().as_bps() as f64,
-                target: self.target.as_bps() as f64,
+                target: self.shared.target().as_bps() as f64,
                 link: path.settings.there.rate.at(at),
                 queue: path.there.queue_delay(self.now),
                 wire_bytes: path.browser.wire_bytes,
@@ -324,7 +339,7 @@ impl World {
             screen: path.browser.screen,
             frames,
             skipped: path.sender.skipped,
-            repaired: path.sender.repaired,
+            repaired: path.sender.repaired(),
             wire_bytes: path.browser.wire_bytes,
             media_bytes: path.browser.media_bytes,
             padding_bytes: path.browser.padding_bytes,
@@ -350,7 +365,7 @@ impl Seen {
         self.screen.frozen(at(from), at(to))
     }
 
-    fn between(&self, from: f64, to: f64) -> impl Iterator<Item = &Sample> {
+    pub fn between(&self, from: f64, to: f64) -> impl Iterator<Item = &Sample> {
         self.samples
             .iter()
             .filter(move |it| (from..to).contains(&it.at.as_secs_f64()))
@@ -404,6 +419,44 @@ impl Seen {
             .map(|(_, latency, _)| *latency)
             .max()
             .unwrap_or(Duration::MAX)
+    }
+
+    /// How old the picture on the screen was at its worst: just before the next one came.
+    pub fn oldest_picture(&self, from: f64, to: f64) -> Duration {
+        let shown = &self.screen.shown;
+        shown
+            .windows(2)
+            .filter(|pair| (from..to).contains(&(pair[1].0 - self.origin).as_secs_f64()))
+            .map(|pair| pair[1].0 - (pair[0].0 - pair[0].1))
+            .max()
+            .unwrap_or(Duration::MAX)
+    }
+
+    /// The longest time for which every sample had so much of a queue: what stands, whatever frames add to it.
+    pub fn standing_queue(&self, from: f64, to: f64) -> Duration {
+        let all: Vec<Duration> = self.between(from, to).map(|it| it.queue).collect();
+        all.windows(20)
+            .map(|second| second.iter().copied().min().unwrap_or_default())
+            .max()
+            .unwrap_or_default()
+    }
+
+    pub fn least_estimate(&self, from: f64, to: f64) -> f64 {
+        self.between(from, to).map(|it| it.estimate).fold(f64::MAX, f64::min)
+    }
+
+    /// The first picture after this second.
+    pub fn first_shown_after(&self, from: f64) -> Duration {
+        let from = self.origin + Duration::from_secs_f64(from);
+        let first = self.screen.shown.iter().find(|(at, _, _)| *at > from);
+        first.map_or(Duration::MAX, |(at, _, _)| *at - from)
+    }
+
+    /// How long it took from this second until so much arrives.
+    pub fn reached(&self, from: f64, estimate: f64) -> Duration {
+        self.between(from, f64::MAX)
+            .find(|it| it.estimate >= estimate)
+            .map_or(Duration::MAX, |it| it.at - Duration::from_secs_f64(from))
     }
 
     pub fn latency(&self, share: f64, from: f64, to: f64) -> Duration {

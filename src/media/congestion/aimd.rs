@@ -79,10 +79,6 @@ impl RateControl {
         self.because
     }
 
-    pub(super) fn decreased(&self) -> Option<Instant> {
-        self.decreased
-    }
-
     pub(super) fn is_growing(&self) -> bool {
         matches!(self.phase, Phase::Growing)
     }

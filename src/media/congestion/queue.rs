@@ -16,6 +16,7 @@ pub(super) struct QueueDelay {
     seconds: VecDeque<(Instant, i64)>,
     /// Delays of the last moments, by the receiver's clock.
     recent: VecDeque<(Duration, i64)>,
+    standing: Duration,
 }
 
 impl QueueDelay {
@@ -24,6 +25,7 @@ impl QueueDelay {
             origin: now,
             seconds: VecDeque::new(),
             recent: VecDeque::new(),
+            standing: Duration::ZERO,
         }
     }
 
@@ -49,14 +51,18 @@ impl QueueDelay {
         }
     }
 
-    /// What every packet of the last moments waited at least.
-    pub(super) fn standing(&self) -> Duration {
+    /// To be called when all packets of a report are added.
+    pub(super) fn settle(&mut self) {
         let base = self.seconds.iter().map(|(_, least)| *least).min();
         let recent = self.recent.iter().map(|(_, delay)| *delay).min();
-        match (base, recent) {
-            (Some(base), Some(recent)) => Duration::from_micros((recent - base).max(0) as u64),
-            (None, _) | (_, None) => Duration::ZERO,
+        if let (Some(base), Some(recent)) = (base, recent) {
+            self.standing = Duration::from_micros((recent - base).max(0) as u64);
         }
+    }
+
+    /// What every packet of the last moments waited at least.
+    pub(super) fn standing(&self) -> Duration {
+        self.standing
     }
 }
 
