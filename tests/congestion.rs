@@ -140,7 +140,8 @@ fn figures() {
         it.loss = Loss::Random(share);
         it
     };
-    for seed in 1..=10 {
+    let seeds: Vec<u64> = std::env::var("SEED").map_or((1..=10).collect(), |it| vec![it.parse().unwrap()]);
+    for seed in seeds {
         let is = |name: &str| only.is_empty() || only == name;
         let started = std::time::Instant::now();
         let mut took = |name: &str| println!("{seed} {name} took {:?}", started.elapsed());

@@ -183,7 +183,7 @@ impl Estimator {
         let is_padding = packet.probe.is_some() && packet.payload == 0;
         if !is_padding && packet.bytes > 0 {
             let share = packet.payload as f64 / packet.bytes as f64;
-            let weight = packet.bytes as f64 / SHARE_BYTES;
+            let weight = packet.bytes as f64 * 8.0 / (self.rate.rate() * SHARE_SECONDS);
             self.payload_share += weight.min(1.0) * (share - self.payload_share);
         }
     }
@@ -250,7 +250,7 @@ impl Estimator {
 
     /// What of it an encoder may fill.
     pub fn media(&self) -> Bitrate {
-        Bitrate::bps((self.rate.rate() * self.payload_share) as u64)
+        Bitrate::bps((self.rate.rate() * self.payload_share.max(LEAST_PAYLOAD_SHARE)) as u64)
     }
 
     pub fn because(&self) -> Because {
@@ -433,8 +433,11 @@ const LONGEST_ROUND_TRIP: Duration = Duration::from_secs(2);
 /// Packets of 1140 bytes with 60 of headers.
 const FIRST_PAYLOAD_SHARE: f64 = 0.93;
 
-/// Headers and repair are averaged over so many bytes: half a second at 2 Mbit/s.
-const SHARE_BYTES: f64 = 125_000.0;
+/// Headers and repair are averaged over the packets of about a second.
+const SHARE_SECONDS: f64 = 1.0;
+
+/// A burst of repairs is over before the encoder followed it down.
+const LEAST_PAYLOAD_SHARE: f64 = 0.6;
 
 /// Twice the longest distance between two reports of Chromium. Sooner, a lost report would stop the picture; later, an outage
 /// fills the queue of the modem with pictures that nobody wants any more.
@@ -461,5 +464,5 @@ const PROBE_LIMIT_SHARE: f64 = 0.9;
 /// A queue so soon after a probe is the probe's fault.
 const PROBE_BLAME: Duration = Duration::from_secs(2);
 
-const PROBE_QUEUE: Duration = Duration::from_millis(25);
+const PROBE_QUEUE: Duration = Duration::from_millis(40);
 const PROBE_LOSS: f64 = 0.1;

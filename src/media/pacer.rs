@@ -207,6 +207,9 @@ impl<P> Pacer<P> {
 
     fn clear_behind_key_frame(&mut self) -> u64 {
         let mut units = 0;
+        for repair in self.repairs.drain(..) {
+            self.bytes -= repair.bytes;
+        }
         while let Some(newest) = self.media.pop_back_if(|newest| !newest.key_frame) {
             self.bytes -= newest.bytes;
             units += u64::from(newest.last);

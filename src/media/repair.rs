@@ -95,11 +95,10 @@ impl<P: Clone> Repair<P> {
         if random_loss > TWICE_ABOVE { 2 } else { 1 }
     }
 
-    /// The pacer was cleared: what waited there does not come.
-    pub fn forget_queued(&mut self) {
-        for sent in &mut self.packets {
-            sent.is_queued = false;
-        }
+    /// The viewer goes on with a key frame: nothing that was sent before is of use.
+    pub fn skip(&mut self) {
+        self.first += self.packets.len() as u64;
+        self.packets.clear();
     }
 
     /// Packets sent again.
@@ -170,6 +169,18 @@ mod tests {
         assert_eq!(repair.carried(0), None);
         assert_eq!(repair.carried(1), Some(number));
         assert_eq!(repair.carried(2), None);
+    }
+
+    #[test]
+    fn nothing_is_repaired_that_a_key_frame_replaces() {
+        let start = Instant::now();
+        let mut repair = Repair::new();
+        let before = repair.sent("before", 1, start);
+        repair.skip();
+        let after = repair.sent("after", 2, start);
+        let at = start + ROUND_TRIP;
+        assert_eq!(repair.missing(before, ROUND_TRIP, at), None);
+        assert_eq!(repair.missing(after, ROUND_TRIP, at), Some("after"));
     }
 
     #[test]

@@ -12,18 +12,18 @@ use super::{Answer, Fragment, HEADERS, MediaPacket, PAYLOAD};
 #[derive(Debug)]
 pub struct Sender {
     pub estimator: Estimator,
-    pacer: Pacer<Outgoing>,
+    pub pacer: Pacer<Outgoing>,
     transport: u16,
     repair: Repair<Fragment>,
     /// A key frame is needed and has not come.
-    waits: bool,
+    pub waits: bool,
     pub wants_key_frame: bool,
     keep_alive: Instant,
     pub skipped: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Outgoing {
+pub enum Outgoing {
     New(Fragment),
     Again(u64, Fragment),
 }
@@ -64,7 +64,7 @@ impl Sender {
         match self.pacer.push_unit(packets, frame.key_frame) {
             Pushed::Queued => self.waits = false,
             Pushed::Skipped { units } => {
-                self.repair.forget_queued();
+                self.repair.skip();
                 self.skipped += units;
                 self.waits = true;
                 self.wants_key_frame = !self.estimator.is_silent();
@@ -111,7 +111,7 @@ impl Sender {
         if self.estimator.is_silent() {
             self.pacer.hold(true);
             self.pacer.clear();
-            self.repair.forget_queued();
+            self.repair.skip();
             self.waits = true;
             self.wants_key_frame = false;
             if now < self.keep_alive {

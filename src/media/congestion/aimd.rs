@@ -119,14 +119,23 @@ impl RateControl {
     }
 
     fn has_queue(&mut self, signs: &Signs, now: Instant) -> bool {
-        if signs.standing < STANDING {
+        let packet = self.packet_time();
+        if signs.standing < STANDING + packet {
             self.standing_since = None;
         }
-        let stands = signs.standing >= STANDING
-            && now >= *self.standing_since.get_or_insert(now) + STANDING_TIME;
+        let is_long = signs.standing >= STANDING + packet;
+        let since = *self.standing_since.get_or_insert(now);
+        // Less arrives than is sent: nothing to wait for.
+        let is_narrow = signs.recent.is_some_and(|recent| recent < self.rate * NARROW);
+        let stands = is_long && (is_narrow || now >= since + STANDING_TIME);
         // Jitter makes gradients, not queues.
-        let grows = signs.usage == Usage::Over && signs.standing >= GROWN;
+        let grows = signs.usage == Usage::Over && signs.standing >= GROWN + packet;
         stands || grows
+    }
+
+    /// On a narrow link one packet takes longer than where the shortest way was measured, queue or not.
+    fn packet_time(&self) -> Duration {
+        Duration::from_secs_f64(PACKET_BITS / self.rate.max(1.0))
     }
 
     fn start_draining(&mut self, signs: &Signs, now: Instant) {
@@ -142,7 +151,7 @@ impl RateControl {
             queue: signs.standing,
             carries,
         };
-        self.drain_at(carries, signs.standing, now);
+        self.drain_at(carries.min(self.rate), signs.standing, now);
     }
 
     fn drain(
@@ -153,7 +162,8 @@ impl RateControl {
         signs: &Signs,
         now: Instant,
     ) {
-        if signs.standing <= DRAINED {
+        let packet = Duration::from_secs_f64(PACKET_BITS / carries.max(1.0));
+        if signs.standing <= DRAINED + packet {
             self.capacity.learn(carries);
             self.phase = Phase::Growing;
             self.rate = (carries * REGAIN).clamp(self.least, self.most);
@@ -183,15 +193,14 @@ impl RateControl {
     fn drain_at(&mut self, carries: f64, standing: Duration, now: Instant) {
         let share = 1.0 - standing.as_secs_f64() / DRAIN_TIME.as_secs_f64();
         let rate = carries * share.clamp(DRAIN_LEAST, DRAIN_MOST);
-        // Growing is not what a queue asks for.
-        self.rate = rate.min(self.rate).clamp(self.least, self.most);
+        self.rate = rate.clamp(self.least, self.most);
         self.decreased = Some(now);
         self.because = Because::Queue { delay: standing };
     }
 
     fn grow(&mut self, signs: &Signs, elapsed: Duration) {
         // Section 5.5: an emptying queue is left alone.
-        if signs.usage != Usage::Normal || signs.standing >= GROWN * 2 {
+        if signs.usage != Usage::Normal || signs.standing >= GROWN * 2 + self.packet_time() {
             return;
         }
         let Some(acknowledged) = signs.acknowledged else {
@@ -218,7 +227,7 @@ impl RateControl {
 
     /// As a TCP flow with the same round trip would, with a cut of 0.7 and its fair increase (RFC 8312, section 4.2).
     fn compete(&mut self, signs: &Signs, elapsed: Duration, now: Instant) {
-        if signs.standing <= DRAINED {
+        if signs.standing <= DRAINED + self.packet_time() {
             self.phase = Phase::Growing;
             self.because = Because::QueueGone;
             return;
@@ -286,6 +295,9 @@ const GROWN: Duration = Duration::from_millis(12);
 /// The bound for a standing queue is 100 ms; half of it leaves time to act.
 const STANDING: Duration = Duration::from_millis(50);
 const STANDING_TIME: Duration = Duration::from_millis(200);
+
+/// A link that carries so much less than is sent builds a queue, and every moment of waiting makes it longer.
+const NARROW: f64 = 0.8;
 
 /// Empty but for jitter.
 const DRAINED: Duration = Duration::from_millis(15);
