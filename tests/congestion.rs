@@ -147,11 +147,16 @@ fn figures() {
         let mut took = |name: &str| println!("{seed} {name} took {:?}", started.elapsed());
         if is("random") {
             let seen = &run(scenario(seed, lossy(link(Trace::constant(10e6), 300), 0.05), lossy(fast(), 0.05), 30))[0];
+            for pair in seen.screen.shown.windows(2) {
+                if pair[1].0 - pair[0].0 > ms(150) {
+                    println!("{seed} gap at {:?} of {:?} frames {} {}", pair[0].0 - seen.origin, pair[1].0 - pair[0].0, pair[0].2, pair[1].2);
+                }
+            }
             println!("{seed} random: shown {:.3} frozen {:?} min target {:.2}", seen.share_shown(), seen.frozen(0.5, 30.0), seen.least_target(0.0, 30.0) / 1500e3);
         }
         if is("drop") {
             let seen = &run(scenario(seed, link(Trace::steps(&[(0.0, 4e6), (15.0, 0.5e6), (35.0, 4e6)]), 300), fast(), 60))[0];
-            println!("{seed} drop: worst latency after 2 s {:?} p99 {:?} p95 {:?} oldest {:?} used {:.2} back in {:?} used {:.2} frozen {:?}", seen.worst_latency(17.0, 35.0), seen.latency(0.99, 17.0, 35.0), seen.latency(0.95, 17.0, 35.0), seen.oldest_picture(0.5, 60.0), seen.used(17.0, 35.0), seen.reached(35.0, 3.2e6), seen.used(45.0, 60.0), seen.frozen(0.5, 60.0));
+            println!("{seed} drop: worst latency after 2 s {:?} p99 {:?} p95 {:?} oldest {:?} worst {:?} used {:.2} back in {:?} used {:.2} frozen {:?}", seen.worst_latency(17.0, 35.0), seen.latency(0.99, 17.0, 35.0), seen.latency(0.95, 17.0, 35.0), seen.oldest_picture(0.5, 60.0), seen.worst_latency(0.5, 60.0), seen.used(17.0, 35.0), seen.reached(35.0, 3.2e6), seen.used(45.0, 60.0), seen.frozen(0.5, 60.0));
         }
         if is("bloat") {
             let seen = &run(scenario(seed, link(Trace::constant(1e6), 1000), fast(), 60))[0];

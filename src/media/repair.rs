@@ -23,6 +23,7 @@ struct Sent<P> {
     first_sent: Instant,
     last_sent: Instant,
     is_queued: bool,
+    has_arrived: bool,
 }
 
 impl<P: Clone> Repair<P> {
@@ -50,6 +51,7 @@ impl<P: Clone> Repair<P> {
             first_sent: now,
             last_sent: now,
             is_queued: false,
+            has_arrived: false,
         });
         self.carries(transport, Some(number));
         number
@@ -73,12 +75,22 @@ impl<P: Clone> Repair<P> {
     /// The browser asks for a packet again. `None`: it is on its way, or too old to be of use.
     pub fn missing(&mut self, number: u64, round_trip: Duration, now: Instant) -> Option<P> {
         let sent = self.packet(number)?;
-        let is_under_way = sent.is_queued || now < sent.last_sent + round_trip.mul_f64(UNDER_WAY);
+        let is_under_way =
+            sent.is_queued || sent.has_arrived || now < sent.last_sent + round_trip.mul_f64(UNDER_WAY);
         if is_under_way || now > sent.first_sent + USEFUL.max(round_trip * 4) {
             return None;
         }
         sent.is_queued = true;
         Some(sent.packet.clone())
+    }
+
+    /// The feedback says that what this transport-wide number carried is there.
+    pub fn arrived(&mut self, transport: u16) {
+        if let Some(number) = self.carried(transport)
+            && let Some(sent) = self.packet(number)
+        {
+            sent.has_arrived = true;
+        }
     }
 
     /// Which packet a lost transport-wide number carried.

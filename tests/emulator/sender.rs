@@ -93,6 +93,9 @@ impl Sender {
                     self.waits = true;
                     self.wants_key_frame = true;
                 }
+                for (sequence, _) in report.iter().filter(|(_, at)| at.is_some()) {
+                    self.repair.arrived(*sequence);
+                }
                 for (sequence, at) in report {
                     if at.is_none()
                         && let Some(number) = self.repair.carried(sequence)

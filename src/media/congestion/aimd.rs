@@ -170,15 +170,21 @@ impl RateControl {
             self.because = Because::QueueGone;
             return;
         }
-        let patience = PATIENCE + signs.round_trip * 2;
-        if now >= since + patience && signs.standing * 2 > queue && signs.standing > STANDING {
+        // Our own queue of this length is gone twice by then.
+        let patience = queue.mul_f64(2.0 / (1.0 - DRAIN_MOST)).min(PATIENCE) + signs.round_trip * 2;
+        if now >= since + patience && signs.standing * 2 > queue {
             self.phase = Phase::Competing;
             self.because = Because::Competing;
-            self.rate = self.rate.max(carries * DRAIN_MOST).min(self.most);
+            self.rate = carries.clamp(self.least, self.most);
             return;
         }
+        // What arrives first was sent before the cut: it shows what the link carries. Later it does so as long as it is more
+        // than is sent, or less (the link became narrower still); as much as is sent says only that the queue is somebody else's.
+        let is_first = now < since + signs.round_trip + SETTLING;
         let carries = match signs.recent {
-            Some(recent) if signs.standing > STANDING => carries + (recent - carries) * 0.3,
+            Some(recent) if is_first || recent > carries || recent < self.rate * 0.9 => {
+                carries + (recent - carries) * FOLLOW
+            }
             Some(_) | None => carries,
         };
         self.phase = Phase::Draining {
@@ -311,8 +317,14 @@ const DRAIN_MOST: f64 = 0.85;
 /// A little below what arrived: the next queue is some seconds away.
 const REGAIN: f64 = 0.95;
 
-/// Twice as long as a queue of our own needs to go.
+/// Longer than a queue of our own needs to go.
 const PATIENCE: Duration = Duration::from_millis(2500);
+
+/// The window of what arrived last, and a report.
+const SETTLING: Duration = Duration::from_millis(250);
+
+/// A frame more or less in 200 ms is no change of the link.
+const FOLLOW: f64 = 0.3;
 
 /// Section 5.5: 8 % a second far from what the link carries.
 const GROWTH: f64 = 1.08;

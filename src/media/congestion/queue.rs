@@ -72,8 +72,8 @@ const BASE_SECONDS: usize = 10;
 /// With a neighbour that fills the queue the emptiest moment is longer ago.
 const MOST_SECONDS: usize = 60;
 
-/// Four frames at 30 fps: their fastest packet shows the queue without the jitter.
-const RECENT: Duration = Duration::from_millis(130);
+/// Two frames at 30 fps: their fastest packet shows the queue without the jitter.
+const RECENT: Duration = Duration::from_millis(70);
 
 /// At a few packets a second the time alone would keep one, jitter included.
 const FEWEST_RECENT: usize = 4;
