@@ -1,209 +1,262 @@
-//! The estimate against emulated links.
+//! The estimate, the pacer, repair and the shared rate against emulated links, in simulated time.
+//!
+//! `cargo test --test congestion -- --nocapture` prints what is reached on each link.
 
 #![allow(clippy::disallowed_methods)] // tests need some instant to count from
-#![allow(unreachable_pub)]
+#![allow(unreachable_pub)] // the emulator is a module of this test
 
 mod emulator;
 
 use std::time::Duration;
 
 use emulator::link::{LinkSettings, Loss};
+use emulator::scenarios::{self, MOST, START};
 use emulator::traces::Trace;
-use emulator::world::{Scenario, Seen, ViewerSettings, run};
+use emulator::world::{Scenario, Seen, run};
 use emulator::ms;
-use rovercast::media::Bitrate;
-use rovercast::media::congestion::EstimateRange;
-use rovercast::media::rate::{EncoderLimits, RateMethod};
+use proptest::prelude::*;
 
-fn scenario(seed: u64, there: LinkSettings, back: LinkSettings, seconds: u64) -> Scenario {
-    Scenario {
-        seed,
-        length: Duration::from_secs(seconds),
-        range: EstimateRange {
-            least: Bitrate::kbps(150),
-            start: Bitrate::kbps(1500),
-            most: Bitrate::kbps(4000),
-        },
-        limits: EncoderLimits {
-            least: Bitrate::kbps(150),
-            most: Bitrate::kbps(4000),
-            step: Bitrate::kbps(10),
-            interval: ms(100),
-            method: RateMethod::Control,
-        },
-        viewers: vec![ViewerSettings {
-            there,
-            back,
-            neighbour: None,
-            nagging: None,
-        }],
-        scene: |_| f64::MAX,
-    }
+const SEEDS: std::ops::RangeInclusive<u64> = 1..=10;
+
+/// One run for each seed; what the first viewer saw.
+fn runs(scenario: impl Fn(u64) -> Scenario) -> Vec<Seen> {
+    SEEDS.map(|seed| run(scenario(seed)).remove(0)).collect()
 }
 
-fn link(rate: Trace, queue: u64) -> LinkSettings {
-    LinkSettings {
-        rate,
-        queue: ms(queue),
-        ..LinkSettings::fast(ms(25))
-    }
-}
-
-fn print(name: &str, seen: &Seen, verbose: bool) {
-    let end = seen.samples.last().unwrap().at.as_secs_f64();
+/// The middle and the worst of all seeds, printed.
+fn report(link: &str, what: &str, of: &[Seen], figure: impl Fn(&Seen) -> f64) -> Figures {
+    let mut all: Vec<f64> = of.iter().map(figure).collect();
+    all.sort_by(f64::total_cmp);
+    let figures = Figures {
+        least: all[0],
+        middle: all[all.len() / 2],
+        most: all[all.len() - 1],
+    };
     println!(
-        "{name}: shown {:.1}% frozen {:?} est {:.0}k min target {:.0}k used {:.2} queue p50/p95/max {:?}/{:?}/{:?} latency p50/p95/max {:?}/{:?}/{:?} skipped {} repaired {} keys {} plis {} padding {:.1}%",
-        seen.share_shown() * 100.0,
-        seen.frozen(0.5, end),
-        seen.mean_estimate(0.0, end) / 1e3,
-        seen.least_target(0.0, end) / 1e3,
-        seen.used(0.0, end),
-        seen.queue(0.5, 0.0, end),
-        seen.queue(0.95, 0.0, end),
-        seen.queue(1.0, 0.0, end),
-        seen.latency(0.5, 0.0, end),
-        seen.latency(0.95, 0.0, end),
-        seen.latency(1.0, 0.0, end),
-        seen.skipped,
-        seen.repaired,
-        seen.key_frames,
-        seen.picture_losses,
-        seen.padding_bytes as f64 / seen.wire_bytes as f64 * 100.0,
+        "{link:12} {what:42} least {:8.3} middle {:8.3} most {:8.3}",
+        figures.least, figures.middle, figures.most
     );
-    if verbose {
-        for sample in seen.samples.iter().step_by(4) {
-            println!(
-                "  {:5.2} link {:5.0} est {:5.0} target {:5.0} queue {:4} {}",
-                sample.at.as_secs_f64(),
-                sample.link / 1e3,
-                sample.estimate / 1e3,
-                sample.target / 1e3,
-                sample.queue.as_millis(),
-                sample.because
-            );
-        }
+    figures
+}
+
+struct Figures {
+    least: f64,
+    middle: f64,
+    most: f64,
+}
+
+#[test]
+fn random_loss_is_not_taken_for_a_full_link() {
+    let seen = runs(scenarios::lossy);
+    let shown = report("loss", "frames shown, of 1", &seen, Seen::share_shown);
+    let frozen = report("loss", "frozen, s of 30", &seen, |it| it.frozen(0.5, 30.0).as_secs_f64());
+    let target = report("loss", "least target, of the start", &seen, |it| {
+        it.least_target(0.0, 30.0) / START
+    });
+    assert!(shown.least >= 0.98);
+    assert!(frozen.middle <= 0.5);
+    assert!(target.least >= 0.6);
+}
+
+#[test]
+fn bursts_of_loss_leave_the_rate_usable() {
+    let seen = runs(scenarios::bursts);
+    let shown = report("bursts", "frames shown, of 1", &seen, Seen::share_shown);
+    let target = report("bursts", "least target, of the start", &seen, |it| {
+        it.least_target(0.0, 30.0) / START
+    });
+    assert!(shown.least >= 0.95);
+    assert!(target.least >= 0.6);
+}
+
+#[test]
+fn picture_follows_a_link_that_narrows_and_widens() {
+    let seen = runs(scenarios::narrowing);
+    let late = report("4-0.5-4", "worst latency 2 s after the drop, s", &seen, |it| {
+        it.latency(1.0, 17.0, 35.0).as_secs_f64()
+    });
+    let ever = report("4-0.5-4", "worst latency of a shown frame, s", &seen, |it| {
+        it.latency(1.0, 1.0, 60.0).as_secs_f64()
+    });
+    report("4-0.5-4", "oldest picture on the screen, s", &seen, |it| {
+        it.oldest_picture(1.0, 60.0).as_secs_f64()
+    });
+    let used = report("4-0.5-4", "narrow link used, of 1", &seen, |it| it.used(17.0, 35.0));
+    let back = report("4-0.5-4", "until 80 % of the wide link again, s", &seen, |it| {
+        it.reached(35.0, 0.8 * 4e6).as_secs_f64()
+    });
+    assert!(late.most <= 0.3);
+    assert!(ever.most <= 1.0);
+    assert!(used.least >= 0.85);
+    assert!(back.most <= 10.0);
+}
+
+#[test]
+fn long_queue_of_a_modem_stays_empty() {
+    let seen = runs(scenarios::bufferbloat);
+    let standing = report("bufferbloat", "standing queue, s", &seen, |it| {
+        it.standing_queue(5.0, 60.0).as_secs_f64()
+    });
+    let queue = report("bufferbloat", "95 % of all queues, s", &seen, |it| {
+        it.queue(0.95, 5.0, 60.0).as_secs_f64()
+    });
+    let used = report("bufferbloat", "link used, of 1", &seen, |it| it.used(5.0, 60.0));
+    assert!(standing.most <= 0.1);
+    assert!(queue.most <= 0.1);
+    assert!(used.least >= 0.85);
+}
+
+#[test]
+fn jitter_is_not_taken_for_a_queue() {
+    let seen = runs(scenarios::jitter);
+    let start = report("jitter", "least estimate, of the start", &seen, |it| {
+        it.least_estimate(0.0, 30.0) / START
+    });
+    let later = report("jitter", "least estimate from 5 s on, of the most", &seen, |it| {
+        it.least_estimate(5.0, 30.0) / MOST
+    });
+    assert!(start.least >= 0.7);
+    assert!(later.least >= 0.7);
+}
+
+#[test]
+fn picture_is_back_within_a_second_of_an_outage() {
+    let seen = runs(scenarios::outage);
+    let picture = report("outage", "until a picture, s", &seen, |it| {
+        it.first_shown_after(13.0).as_secs_f64()
+    });
+    let rate = report("outage", "until 80 % of the rate, s", &seen, |it| {
+        it.reached(13.1, 0.8 * MOST).as_secs_f64()
+    });
+    assert!(picture.most <= 1.0);
+    assert!(rate.most <= 10.0);
+}
+
+#[test]
+fn download_beside_it_and_the_picture_share_the_link() {
+    let mut shares = Vec::new();
+    for (bps, queue) in [(4e6, 200), (4e6, 500), (8e6, 100), (2e6, 100)] {
+        let seen = runs(|seed| scenarios::competing(seed, bps, queue));
+        let link = format!("tcp {}M {queue}", bps / 1e6);
+        shares.push(report(&link, "our share, of 1", &seen, |it| it.share(20.0, 80.0)));
+        report(&link, "latency in the middle, s", &seen, |it| {
+            it.latency(0.5, 20.0, 80.0).as_secs_f64()
+        });
+    }
+    assert!(shares[0].least >= 0.3 && shares[0].most <= 0.7);
+    // Where the queue is shorter than the round trip, or we want no more than half of the link, TCP takes more.
+    assert!(shares.iter().all(|it| it.least >= 0.1 && it.most <= 0.7));
+}
+
+#[test]
+fn viewer_with_a_poor_link_harms_nobody() {
+    for (name, other) in [("poor fourth", scenarios::poor()), ("200 PLI/s", scenarios::nagging())] {
+        let alone = runs(|seed| scenarios::three_and(seed, None));
+        let with = runs(|seed| scenarios::three_and(seed, Some(other.clone())));
+        let rate = |it: &Seen| it.media_bytes as f64 * 8.0 / 30.0 / 1e6;
+        let latency = |it: &Seen| it.latency(0.95, 2.0, 30.0).as_secs_f64();
+        let before = report("three alone", "media, Mbit/s", &alone, rate);
+        let after = report(name, "media, Mbit/s", &with, rate);
+        let shown = report(name, "frames shown, of 1", &with, Seen::share_shown);
+        let frozen = report(name, "frozen, s of 30", &with, |it| it.frozen(0.5, 30.0).as_secs_f64());
+        report("three alone", "95 % of the latencies, s", &alone, latency);
+        let late = report(name, "95 % of the latencies, s", &with, latency);
+        assert!(after.least >= 0.95 * before.least);
+        assert!(shown.least >= 0.98);
+        assert!(frozen.middle <= 0.2);
+        assert!(late.most <= 0.15);
     }
 }
 
 #[test]
-fn explore() {
-    let only = std::env::var("ONLY").unwrap_or_default();
-    let verbose = !only.is_empty();
-    let seed = std::env::var("SEED").map_or(1, |it| it.parse().unwrap());
-    let fast = || LinkSettings::fast(ms(25));
-    let lossy = |mut it: LinkSettings, loss| {
-        it.loss = loss;
-        it
-    };
-    let mut all = vec![
-        ("clean", scenario(seed, link(Trace::constant(10e6), 300), fast(), 30)),
-        ("random5", scenario(seed, lossy(link(Trace::constant(10e6), 300), Loss::Random(0.05)), lossy(fast(), Loss::Random(0.05)), 30)),
-        ("bursty", scenario(seed, lossy(link(Trace::constant(10e6), 300), Loss::Bursty { worse: 0.01, better: 0.15, lost: 0.7 }), fast(), 30)),
-        ("drop", scenario(seed, link(Trace::steps(&[(0.0, 4e6), (15.0, 0.5e6), (35.0, 4e6)]), 300), fast(), 60)),
-        ("bloat", scenario(seed, link(Trace::constant(1e6), 1000), fast(), 30)),
-        ("narrow", scenario(seed, link(Trace::constant(0.5e6), 300), fast(), 30)),
-        ("lte", scenario(seed, link(Trace::lte(2e6, Duration::from_secs(60), seed), 1000), fast(), 60)),
-        ("wifi", scenario(seed, link(Trace::wifi(5e6, Duration::from_secs(60), seed), 200), fast(), 60)),
-    ];
-    let mut jitter = scenario(seed, link(Trace::constant(10e6), 300), fast(), 30);
-    jitter.viewers[0].there.jitter = ms(20);
-    jitter.viewers[0].back.jitter = ms(20);
-    all.push(("jitter", jitter.clone()));
-    jitter.viewers[0].there.reorders = true;
-    all.push(("jitter-reorder", jitter));
-    let mut outage = scenario(seed, link(Trace::constant(4e6), 300), fast(), 30);
-    outage.viewers[0].there.outages = vec![(Duration::from_secs(10), Duration::from_secs(13))];
-    outage.viewers[0].back.outages = vec![(Duration::from_secs(10), Duration::from_secs(13))];
-    all.push(("outage", outage));
-    let mut tcp = scenario(seed, link(Trace::constant(4e6), 200), fast(), 90);
-    tcp.viewers[0].neighbour = Some((Duration::from_secs(10), Duration::from_secs(80)));
-    all.push(("tcp", tcp));
-    for (name, scenario) in all {
-        if !only.is_empty() && only != name {
-            continue;
-        }
-        let started = std::time::Instant::now();
-        let seen = run(scenario);
-        print(name, &seen[0], verbose);
-        if name == "tcp" {
-            println!("   share {:.2}", seen[0].share(15.0, 80.0));
-        }
-        println!("   took {:?}", started.elapsed());
+fn picture_lives_on_radio_links() {
+    for (name, seen) in [("lte", runs(scenarios::lte)), ("wifi", runs(scenarios::wifi))] {
+        let shown = report(name, "frames shown, of 1", &seen, Seen::share_shown);
+        let used = report(name, "link used, of 1", &seen, |it| it.used(5.0, 60.0));
+        let late = report(name, "95 % of the latencies, s", &seen, |it| {
+            it.latency(0.95, 2.0, 60.0).as_secs_f64()
+        });
+        report(name, "frozen, s of 60", &seen, |it| it.frozen(0.5, 60.0).as_secs_f64());
+        assert!(shown.least >= 0.9);
+        assert!(used.least >= 0.5);
+        assert!(late.most <= 0.5);
     }
 }
 
 #[test]
-fn figures() {
-    let only = std::env::var("ONLY").unwrap_or_default();
-    let fast = || LinkSettings::fast(ms(25));
-    let lossy = |mut it: LinkSettings, share| {
-        it.loss = Loss::Random(share);
-        it
-    };
-    let seeds: Vec<u64> = std::env::var("SEED").map_or((1..=10).collect(), |it| vec![it.parse().unwrap()]);
-    for seed in seeds {
-        let is = |name: &str| only.is_empty() || only == name;
-        let started = std::time::Instant::now();
-        let mut took = |name: &str| println!("{seed} {name} took {:?}", started.elapsed());
-        if is("random") {
-            let seen = &run(scenario(seed, lossy(link(Trace::constant(10e6), 300), 0.05), lossy(fast(), 0.05), 30))[0];
-            for pair in seen.screen.shown.windows(2) {
-                if pair[1].0 - pair[0].0 > ms(150) {
-                    println!("{seed} gap at {:?} of {:?} frames {} {}", pair[0].0 - seen.origin, pair[1].0 - pair[0].0, pair[0].2, pair[1].2);
-                }
+fn still_picture_does_not_lose_what_the_link_was_proven_to_carry() {
+    let seen = runs(|seed| {
+        let mut scenario = scenarios::one(seed, scenarios::link(Trace::constant(6e6), 300), 60);
+        // Motion, then a still scene, then motion again.
+        scenario.scene = |second| {
+            if (15.0..45.0).contains(&second) {
+                300e3
+            } else {
+                f64::MAX
             }
-            println!("{seed} random: shown {:.3} frozen {:?} min target {:.2}", seen.share_shown(), seen.frozen(0.5, 30.0), seen.least_target(0.0, 30.0) / 1500e3);
-        }
-        if is("drop") {
-            let seen = &run(scenario(seed, link(Trace::steps(&[(0.0, 4e6), (15.0, 0.5e6), (35.0, 4e6)]), 300), fast(), 60))[0];
-            println!("{seed} drop: worst latency after 2 s {:?} p99 {:?} p95 {:?} oldest {:?} worst {:?} used {:.2} back in {:?} used {:.2} frozen {:?}", seen.worst_latency(17.0, 35.0), seen.latency(0.99, 17.0, 35.0), seen.latency(0.95, 17.0, 35.0), seen.oldest_picture(0.5, 60.0), seen.worst_latency(0.5, 60.0), seen.used(17.0, 35.0), seen.reached(35.0, 3.2e6), seen.used(45.0, 60.0), seen.frozen(0.5, 60.0));
-        }
-        if is("bloat") {
-            let seen = &run(scenario(seed, link(Trace::constant(1e6), 1000), fast(), 60))[0];
-            println!("{seed} bloat: standing {:?} p95 {:?} used {:.2}", seen.standing_queue(5.0, 60.0), seen.queue(0.95, 5.0, 60.0), seen.used(5.0, 60.0));
-        }
-        if is("jitter") {
-            let mut jitter = scenario(seed, link(Trace::constant(10e6), 300), fast(), 30);
-            jitter.viewers[0].there.jitter = ms(20);
-            jitter.viewers[0].back.jitter = ms(20);
-            let seen = &run(jitter)[0];
-            println!("{seed} jitter: least {:.2} later {:.2}", seen.least_estimate(0.0, 30.0) / 1.5e6, seen.least_estimate(5.0, 30.0) / 4e6);
-        }
-        if is("outage") {
-            let mut outage = scenario(seed, link(Trace::constant(4e6), 300), fast(), 30);
-            outage.viewers[0].there.outages = vec![(Duration::from_secs(10), Duration::from_secs(13))];
-            outage.viewers[0].back.outages = vec![(Duration::from_secs(10), Duration::from_secs(13))];
-            let seen = &run(outage)[0];
-            println!("{seed} outage: picture after {:?} back in {:?}", seen.first_shown_after(13.0), seen.reached(13.0, 3.2e6));
-        }
-        if is("tcp") {
-            for (bps, queue) in [(4e6, 200), (2e6, 100), (4e6, 500), (8e6, 100)] {
-                let mut tcp = scenario(seed, link(Trace::constant(bps), queue), fast(), 90);
-                tcp.viewers[0].neighbour = Some((Duration::from_secs(10), Duration::from_secs(80)));
-                let seen = &run(tcp)[0];
-                println!("{seed} tcp {bps} {queue}: share {:.2} later {:.2} latency p50 {:?} p95 {:?} frozen {:?}", seen.share(15.0, 80.0), seen.share(40.0, 80.0), seen.latency(0.5, 15.0, 80.0), seen.latency(0.95, 15.0, 80.0), seen.frozen(10.0, 80.0));
-            }
-        }
-        if is("four") || is("nagging") {
-            let wide = ViewerSettings { there: link(Trace::constant(6e6), 300), back: fast(), neighbour: None, nagging: None };
-            let mut narrow = wide.clone();
-            narrow.there = lossy(link(Trace::constant(300e3), 300), 0.05);
-            narrow.back = lossy(fast(), 0.05);
-            let mut nagging = wide.clone();
-            nagging.nagging = Some(ms(5));
-            let with = |other: Option<ViewerSettings>| {
-                let mut four = scenario(seed, wide.there.clone(), fast(), 30);
-                four.limits.least = Bitrate::kbps(300);
-                four.viewers = vec![wide.clone(), wide.clone(), wide.clone()];
-                four.viewers.extend(other);
-                run(four)
-            };
-            for (name, other) in [("three", None), ("four", Some(narrow)), ("nagging", Some(nagging))] {
-                let all = with(other);
-                let seen = &all[0];
-                println!("{seed} {name}: target {:.0}k shown {:.3} frozen {:?} latency p50 {:?} p95 {:?} max {:?} keys {} media {}k; last shown {:.3} frozen {:?}", seen.between(5.0, 30.0).map(|it| it.target).sum::<f64>() / seen.between(5.0, 30.0).count() as f64 / 1e3, seen.share_shown(), seen.frozen(0.5, 30.0), seen.latency(0.5, 1.0, 30.0), seen.latency(0.95, 1.0, 30.0), seen.latency(1.0, 1.0, 30.0), seen.key_frames, seen.media_bytes * 8 / 30 / 1000, all.last().unwrap().share_shown(), all.last().unwrap().frozen(0.5, 30.0));
-            }
-        }
-        took("all");
+        };
+        scenario
+    });
+    let estimate = report("still scene", "least estimate, of the most", &seen, |it| {
+        it.least_estimate(15.0, 60.0) / MOST
+    });
+    let padding = report("still scene", "padding, of all", &seen, |it| {
+        it.padding_bytes as f64 / it.wire_bytes as f64
+    });
+    assert!(estimate.least >= 0.8);
+    assert!(padding.most <= 0.05);
+}
+
+#[test]
+fn estimate_falls_when_a_link_narrows_under_a_still_picture() {
+    let seen = runs(|seed| {
+        let rate = Trace::steps(&[(0.0, 6e6), (20.0, 1e6)]);
+        let mut scenario = scenarios::one(seed, scenarios::link(rate, 300), 60);
+        scenario.scene = |second| if second > 15.0 { 300e3 } else { f64::MAX };
+        scenario
+    });
+    let estimate = report("still, narrow", "estimate at the end, of the link", &seen, |it| {
+        it.mean_estimate(55.0, 60.0) / 1e6
+    });
+    assert!(estimate.most <= 1.5);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+
+    /// On any steady link the estimate comes to rest near what the link carries: it does not starve, does not stay above, and does
+    /// not swing for ever.
+    #[test]
+    fn estimate_comes_to_rest_near_what_the_link_carries(
+        seed in 0u64..1_000_000,
+        kbps in 300f64..6000.0,
+        queue in 100u64..1500,
+        delay in 2u64..120,
+        jitter in 0u64..15,
+        loss in prop_oneof![Just(0.0), 0.0..0.06],
+    ) {
+        let mut there = scenarios::link(Trace::constant(kbps * 1e3), queue);
+        there.delay = ms(delay);
+        there.jitter = ms(jitter);
+        there.loss = if loss > 0.0 { Loss::Random(loss) } else { Loss::None };
+        let mut scenario = scenarios::one(seed, there, 60);
+        scenario.viewers[0].back = LinkSettings::fast(ms(delay));
+        let seen = &run(scenario)[0];
+        let carries = (kbps * 1e3).min(MOST);
+
+        let late: Vec<f64> = seen.between(30.0, 60.0).map(|it| it.estimate / carries).collect();
+        let mean = late.iter().sum::<f64>() / late.len() as f64;
+        let swing = (late.iter().map(|it| (it - mean).powi(2)).sum::<f64>() / late.len() as f64).sqrt();
+        let longest_above = late
+            .split(|share| *share <= 1.1)
+            .map(|above| ms(50) * above.len() as u32)
+            .max()
+            .unwrap_or_default();
+
+        prop_assert!(mean >= 0.6, "starves: {mean:.2} of the link");
+        prop_assert!(longest_above <= Duration::from_secs(2), "above the link for {longest_above:?}");
+        prop_assert!(swing / mean <= 0.3, "swings by {:.2} around {mean:.2}", swing / mean);
+        let queue = seen.standing_queue(30.0, 60.0);
+        prop_assert!(queue <= ms(150), "a queue of {queue:?} stands");
     }
 }

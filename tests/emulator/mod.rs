@@ -12,6 +12,7 @@ pub mod browser;
 pub mod encoder;
 pub mod link;
 pub mod neighbour;
+pub mod scenarios;
 pub mod screen;
 pub mod sender;
 pub mod traces;

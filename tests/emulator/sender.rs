@@ -12,18 +12,18 @@ use super::{Answer, Fragment, HEADERS, MediaPacket, PAYLOAD};
 #[derive(Debug)]
 pub struct Sender {
     pub estimator: Estimator,
-    pub pacer: Pacer<Outgoing>,
+    pacer: Pacer<Outgoing>,
     transport: u16,
     repair: Repair<Fragment>,
     /// A key frame is needed and has not come.
-    pub waits: bool,
+    waits: bool,
     pub wants_key_frame: bool,
     keep_alive: Instant,
     pub skipped: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
-pub enum Outgoing {
+enum Outgoing {
     New(Fragment),
     Again(u64, Fragment),
 }

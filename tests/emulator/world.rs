@@ -246,14 +246,6 @@ impl World {
             .filter(answering)
             .map(|(index, path)| (index, path.sender.estimator.media()))
             .collect();
-        if std::env::var("TRACE").is_ok() {
-            for path in &self.paths {
-                let t = (now - self.origin).as_secs_f64();
-                if t > 14.8 && t < 22.0 {
-                    println!("{t:.2} est {} target {} queue {:?} standing {:?} pacer {:?} wants {} waits {} skipped {} acked {:?} rtt {:?} {:?} shown {:?} plis {}", path.sender.estimator.estimate(), self.shared.target(), path.there.queue_delay(now), path.sender.estimator.queue_delay(), path.sender.pacer.delay(), path.sender.wants_key_frame, path.sender.waits, path.sender.skipped, path.sender.estimator.acknowledged(), path.sender.estimator.smoothed_round_trip(), path.sender.estimator.because(), path.browser.screen.shown.last().map(|it| it.2), path.browser.picture_losses);
-                }
-            }
-        }
         if let Some(target) = self.shared.update(&rates, now) {
             self.encoder.set_bitrate(target.as_bps() as f64);
         }
@@ -265,7 +257,6 @@ impl World {
             }
         }
         let frame = self.encoder.encode(self.gate.take(now), now);
-        if frame.key_frame && std::env::var("TRACE").is_ok() { println!("KEY {} bytes {}", frame.number, frame.bytes); }
         self.frames += 1;
         if frame.key_frame {
             self.key_frames += 1;
