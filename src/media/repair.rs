@@ -104,7 +104,7 @@ impl<P: Clone> Repair<P> {
 
     /// How often one repair is sent when the way loses this much by its nature, 0 to 1.
     pub fn copies(random_loss: f64) -> usize {
-        if random_loss > TWICE_ABOVE { 2 } else { 1 }
+        1 + COPIES_ABOVE.iter().filter(|loss| random_loss > **loss).count()
     }
 
     /// The viewer goes on with a key frame: nothing that was sent before is of use.
@@ -147,8 +147,9 @@ const PACKETS: usize = 2048;
 /// Of a round trip: sooner than this nobody can know that the repair was lost.
 const UNDER_WAY: f64 = 0.8;
 
-/// Above 2 % a second copy costs 2 % of the rate, and saves the round trip after one of fifty repairs: 200 ms of standstill.
-const TWICE_ABOVE: f64 = 0.02;
+/// A second copy above 2 %, a third above 4 %: each costs as much of the rate as the way loses, and saves a round trip, 200 ms of
+/// standstill, after most of the repairs that would be lost.
+const COPIES_ABOVE: [f64; 2] = [0.02, 0.04];
 
 #[cfg(test)]
 #[allow(clippy::disallowed_methods)] // tests need some instant to count from

@@ -238,6 +238,10 @@ impl RateControl {
             self.because = Because::QueueGone;
             return;
         }
+        // A neighbour takes a little of the link with each packet; a link that became narrow takes much at once.
+        if signs.recent.is_some_and(|recent| recent < self.rate * NARROW) {
+            return self.start_draining(signs, now);
+        }
         let round_trip = signs.round_trip.max(LEAST_ROUND_TRIP);
         let quiet = self
             .decreased

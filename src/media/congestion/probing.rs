@@ -14,6 +14,8 @@ pub(super) struct Probing {
     running: Option<Running>,
     /// The wish that nobody took yet.
     wish: Option<Probe>,
+    /// It asks only whether the estimate still holds.
+    is_proof: bool,
     due: Instant,
     interval: Duration,
 }
@@ -57,6 +59,7 @@ impl Probing {
             next: 0,
             running: None,
             wish: None,
+            is_proof: false,
             due: now,
             interval: FIRST_INTERVAL,
         }
@@ -94,10 +97,11 @@ impl Probing {
             return;
         }
         // With nothing to prove above, an idle link is asked whether the estimate still holds.
-        let (target, interval) = match (situation.rate < situation.most * ENOUGH, situation.idle) {
-            (true, _) => (situation.rate * STEP, self.interval),
-            (false, true) => (situation.rate, PROOF_INTERVAL),
-            (false, false) => return,
+        self.is_proof = situation.rate >= situation.most * ENOUGH;
+        let (target, interval) = match (self.is_proof, situation.idle) {
+            (false, _) => (situation.rate * STEP, self.interval),
+            (true, true) => (situation.rate, PROOF_INTERVAL),
+            (true, false) => return,
         };
         self.due = now + interval;
         self.wish(target.min(situation.most));
@@ -146,7 +150,9 @@ impl Probing {
             Some(outcome) if outcome.rate >= probe.rate.as_bps() as f64 * GOOD => {
                 // There may be more: ask again at once.
                 self.interval = FIRST_INTERVAL;
-                self.due = now;
+                if !self.is_proof {
+                    self.due = now;
+                }
             }
             Some(_) | None => self.back_off(now),
         }
