@@ -40,7 +40,10 @@ enum Phase {
         /// What arrives while the queue is never empty is what the link carries.
         carries: f64,
     },
-    Competing,
+    Competing {
+        /// The queue at the beginning.
+        queue: Duration,
+    },
 }
 
 /// What one report says about the way.
@@ -84,7 +87,7 @@ impl RateControl {
     }
 
     pub(super) fn is_competing(&self) -> bool {
-        matches!(self.phase, Phase::Competing)
+        matches!(self.phase, Phase::Competing { .. })
     }
 
     /// Moves to `rate`, within the range, for a reason from outside.
@@ -114,7 +117,7 @@ impl RateControl {
                 queue,
                 carries,
             } => self.drain(since, queue, carries, signs, now),
-            Phase::Competing => self.compete(signs, elapsed, now),
+            Phase::Competing { queue } => self.compete(queue, signs, elapsed, now),
         }
     }
 
@@ -173,7 +176,7 @@ impl RateControl {
         // Our own queue of this length is gone twice by then.
         let patience = queue.mul_f64(2.0 / (1.0 - DRAIN_MOST)).min(PATIENCE) + signs.round_trip * 2;
         if now >= since + patience && signs.standing * 2 > queue {
-            self.phase = Phase::Competing;
+            self.phase = Phase::Competing { queue };
             self.because = Because::Competing;
             self.rate = carries.clamp(self.least, self.most);
             return;
@@ -232,14 +235,17 @@ impl RateControl {
     }
 
     /// As a TCP flow with the same round trip would, with a cut of 0.7 and its fair increase (RFC 8312, section 4.2).
-    fn compete(&mut self, signs: &Signs, elapsed: Duration, now: Instant) {
+    fn compete(&mut self, queue: Duration, signs: &Signs, elapsed: Duration, now: Instant) {
         if signs.standing <= DRAINED + self.packet_time() {
             self.phase = Phase::Growing;
             self.because = Because::QueueGone;
             return;
         }
         // A neighbour takes a little of the link with each packet; a link that became narrow takes much at once.
-        if signs.recent.is_some_and(|recent| recent < self.rate * NARROW) {
+        let is_narrow = signs
+            .acknowledged
+            .is_some_and(|acknowledged| acknowledged < self.rate * NARROW);
+        if is_narrow && signs.standing > queue * 2 + STANDING {
             return self.start_draining(signs, now);
         }
         let round_trip = signs.round_trip.max(LEAST_ROUND_TRIP);
