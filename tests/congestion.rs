@@ -3,6 +3,7 @@
 //! `cargo test --test congestion -- --nocapture` prints what is reached on each link.
 
 #![allow(clippy::disallowed_methods)] // tests need some instant to count from
+#![allow(clippy::print_stdout)] // the table is the point
 #![allow(unreachable_pub)] // the emulator is a module of this test
 
 mod emulator;
@@ -10,10 +11,11 @@ mod emulator;
 use std::time::Duration;
 
 use emulator::link::{LinkSettings, Loss};
-use emulator::scenarios::{self, MOST, START};
-use emulator::traces::Trace;
-use emulator::world::{Scenario, Seen, run};
 use emulator::ms;
+use emulator::scenarios::{self, MOST, START};
+use emulator::seen::Seen;
+use emulator::traces::Trace;
+use emulator::world::{Scenario, run};
 use proptest::prelude::*;
 
 const SEEDS: std::ops::RangeInclusive<u64> = 1..=10;
@@ -49,7 +51,9 @@ struct Figures {
 fn random_loss_is_not_taken_for_a_full_link() {
     let seen = runs(scenarios::lossy);
     let shown = report("loss", "frames shown, of 1", &seen, Seen::share_shown);
-    let frozen = report("loss", "frozen, s of 30", &seen, |it| it.frozen(0.5, 30.0).as_secs_f64());
+    let frozen = report("loss", "frozen, s of 30", &seen, |it| {
+        it.frozen(0.5, 30.0).as_secs_f64()
+    });
     let target = report("loss", "least target, of the start", &seen, |it| {
         it.least_target(0.0, 30.0) / START
     });
@@ -72,19 +76,30 @@ fn bursts_of_loss_leave_the_rate_usable() {
 #[test]
 fn picture_follows_a_link_that_narrows_and_widens() {
     let seen = runs(scenarios::narrowing);
-    let late = report("4-0.5-4", "worst latency 2 s after the drop, s", &seen, |it| {
-        it.latency(1.0, 17.0, 35.0).as_secs_f64()
-    });
-    let ever = report("4-0.5-4", "worst latency of a shown frame, s", &seen, |it| {
-        it.latency(1.0, 1.0, 60.0).as_secs_f64()
-    });
+    let late = report(
+        "4-0.5-4",
+        "worst latency 2 s after the drop, s",
+        &seen,
+        |it| it.latency(1.0, 17.0, 35.0).as_secs_f64(),
+    );
+    let ever = report(
+        "4-0.5-4",
+        "worst latency of a shown frame, s",
+        &seen,
+        |it| it.latency(1.0, 1.0, 60.0).as_secs_f64(),
+    );
     report("4-0.5-4", "oldest picture on the screen, s", &seen, |it| {
         it.oldest_picture(1.0, 60.0).as_secs_f64()
     });
-    let used = report("4-0.5-4", "narrow link used, of 1", &seen, |it| it.used(17.0, 35.0));
-    let back = report("4-0.5-4", "until 80 % of the wide link again, s", &seen, |it| {
-        it.reached(35.0, 0.8 * 4e6).as_secs_f64()
+    let used = report("4-0.5-4", "narrow link used, of 1", &seen, |it| {
+        it.used(17.0, 35.0)
     });
+    let back = report(
+        "4-0.5-4",
+        "until 80 % of the wide link again, s",
+        &seen,
+        |it| it.reached(35.0, 0.8 * 4e6).as_secs_f64(),
+    );
     assert!(late.most <= 0.3);
     assert!(ever.most <= 1.0);
     assert!(used.least >= 0.85);
@@ -100,7 +115,9 @@ fn long_queue_of_a_modem_stays_empty() {
     let queue = report("bufferbloat", "95 % of all queues, s", &seen, |it| {
         it.queue(0.95, 5.0, 60.0).as_secs_f64()
     });
-    let used = report("bufferbloat", "link used, of 1", &seen, |it| it.used(5.0, 60.0));
+    let used = report("bufferbloat", "link used, of 1", &seen, |it| {
+        it.used(5.0, 60.0)
+    });
     assert!(standing.most <= 0.1);
     assert!(queue.most <= 0.1);
     assert!(used.least >= 0.85);
@@ -112,9 +129,12 @@ fn jitter_is_not_taken_for_a_queue() {
     let start = report("jitter", "least estimate, of the start", &seen, |it| {
         it.least_estimate(0.0, 30.0) / START
     });
-    let later = report("jitter", "least estimate from 5 s on, of the most", &seen, |it| {
-        it.least_estimate(5.0, 30.0) / MOST
-    });
+    let later = report(
+        "jitter",
+        "least estimate from 5 s on, of the most",
+        &seen,
+        |it| it.least_estimate(5.0, 30.0) / MOST,
+    );
     assert!(start.least >= 0.7);
     assert!(later.least >= 0.7);
 }
@@ -138,7 +158,9 @@ fn download_beside_it_and_the_picture_share_the_link() {
     for (bps, queue) in [(4e6, 200), (4e6, 500), (8e6, 100), (2e6, 100)] {
         let seen = runs(|seed| scenarios::competing(seed, bps, queue));
         let link = format!("tcp {}M {queue}", bps / 1e6);
-        shares.push(report(&link, "our share, of 1", &seen, |it| it.share(20.0, 80.0)));
+        shares.push(report(&link, "our share, of 1", &seen, |it| {
+            it.share(20.0, 80.0)
+        }));
         report(&link, "latency in the middle, s", &seen, |it| {
             it.latency(0.5, 20.0, 80.0).as_secs_f64()
         });
@@ -150,7 +172,10 @@ fn download_beside_it_and_the_picture_share_the_link() {
 
 #[test]
 fn viewer_with_a_poor_link_harms_nobody() {
-    for (name, other) in [("poor fourth", scenarios::poor()), ("200 PLI/s", scenarios::nagging())] {
+    for (name, other) in [
+        ("poor fourth", scenarios::poor()),
+        ("200 PLI/s", scenarios::nagging()),
+    ] {
         let alone = runs(|seed| scenarios::three_and(seed, None));
         let with = runs(|seed| scenarios::three_and(seed, Some(other.clone())));
         let rate = |it: &Seen| it.media_bytes as f64 * 8.0 / 30.0 / 1e6;
@@ -158,7 +183,9 @@ fn viewer_with_a_poor_link_harms_nobody() {
         let before = report("three alone", "media, Mbit/s", &alone, rate);
         let after = report(name, "media, Mbit/s", &with, rate);
         let shown = report(name, "frames shown, of 1", &with, Seen::share_shown);
-        let frozen = report(name, "frozen, s of 30", &with, |it| it.frozen(0.5, 30.0).as_secs_f64());
+        let frozen = report(name, "frozen, s of 30", &with, |it| {
+            it.frozen(0.5, 30.0).as_secs_f64()
+        });
         report("three alone", "95 % of the latencies, s", &alone, latency);
         let late = report(name, "95 % of the latencies, s", &with, latency);
         assert!(after.least >= 0.95 * before.least);
@@ -170,13 +197,18 @@ fn viewer_with_a_poor_link_harms_nobody() {
 
 #[test]
 fn picture_lives_on_radio_links() {
-    for (name, seen) in [("lte", runs(scenarios::lte)), ("wifi", runs(scenarios::wifi))] {
+    for (name, seen) in [
+        ("lte", runs(scenarios::lte)),
+        ("wifi", runs(scenarios::wifi)),
+    ] {
         let shown = report(name, "frames shown, of 1", &seen, Seen::share_shown);
         let used = report(name, "link used, of 1", &seen, |it| it.used(5.0, 60.0));
         let late = report(name, "95 % of the latencies, s", &seen, |it| {
             it.latency(0.95, 2.0, 60.0).as_secs_f64()
         });
-        report(name, "frozen, s of 60", &seen, |it| it.frozen(0.5, 60.0).as_secs_f64());
+        report(name, "frozen, s of 60", &seen, |it| {
+            it.frozen(0.5, 60.0).as_secs_f64()
+        });
         assert!(shown.least >= 0.9);
         assert!(used.least >= 0.5);
         assert!(late.most <= 0.5);
@@ -215,9 +247,12 @@ fn estimate_falls_when_a_link_narrows_under_a_still_picture() {
         scenario.scene = |second| if second > 15.0 { 300e3 } else { f64::MAX };
         scenario
     });
-    let estimate = report("still, narrow", "estimate at the end, of the link", &seen, |it| {
-        it.mean_estimate(55.0, 60.0) / 1e6
-    });
+    let estimate = report(
+        "still, narrow",
+        "estimate at the end, of the link",
+        &seen,
+        |it| it.mean_estimate(55.0, 60.0) / 1e6,
+    );
     assert!(estimate.most <= 1.5);
 }
 
@@ -258,22 +293,5 @@ proptest! {
         prop_assert!(swing / mean <= 0.3, "swings by {:.2} around {mean:.2}", swing / mean);
         let queue = seen.standing_queue(30.0, 60.0);
         prop_assert!(queue <= ms(150), "a queue of {queue:?} stands");
-    }
-}
-
-#[test]
-#[ignore]
-fn look() {
-    let seed: u64 = std::env::var("SEED").unwrap().parse().unwrap();
-    let seen = match std::env::var("LINK").unwrap().as_str() {
-        "lte" => run(scenarios::lte(seed)),
-        "wifi" => run(scenarios::wifi(seed)),
-        "tcp" => run(scenarios::competing(seed, 2e6, 100)),
-        "loss" => run(scenarios::lossy(seed)),
-        _ => run(scenarios::jitter(seed)),
-    }.remove(0);
-    println!("frozen {:?} p95 {:?}", seen.frozen(0.5, 60.0), seen.latency(0.95, 2.0, 60.0));
-    for sample in seen.samples.iter().step_by(4) {
-        println!("  {:5.2} link {:5.0} est {:5.0} target {:5.0} queue {:4} {}", sample.at.as_secs_f64(), sample.link / 1e3, sample.estimate / 1e3, sample.target / 1e3, sample.queue.as_millis(), sample.because);
     }
 }

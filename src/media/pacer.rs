@@ -43,9 +43,15 @@ struct Waiting<P> {
 /// What leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Departure<P> {
-    Packet { packet: P, probe: Option<ProbeId> },
+    Packet {
+        packet: P,
+        probe: Option<ProbeId>,
+    },
     /// About so many bytes that carry nothing: an old packet again (RTX), or an empty one with padding.
-    Padding { bytes: usize, probe: ProbeId },
+    Padding {
+        bytes: usize,
+        probe: ProbeId,
+    },
 }
 
 /// What became of an access unit.
@@ -54,7 +60,9 @@ pub enum Departure<P> {
 pub enum Pushed {
     Queued,
     /// The queue was full. It is empty now, and the viewer must go on with a key frame.
-    Skipped { units: u64 },
+    Skipped {
+        units: u64,
+    },
 }
 
 impl<P> Pacer<P> {
@@ -268,3 +276,6 @@ const PADDING: usize = 1200;
 
 /// A rate of zero has no time.
 const LEAST: Bitrate = Bitrate::kbps(10);
+
+#[cfg(test)]
+mod tests;

@@ -75,8 +75,9 @@ impl<P: Clone> Repair<P> {
     /// The browser asks for a packet again. `None`: it is on its way, or too old to be of use.
     pub fn missing(&mut self, number: u64, round_trip: Duration, now: Instant) -> Option<P> {
         let sent = self.packet(number)?;
-        let is_under_way =
-            sent.is_queued || sent.has_arrived || now < sent.last_sent + round_trip.mul_f64(UNDER_WAY);
+        let is_under_way = sent.is_queued
+            || sent.has_arrived
+            || now < sent.last_sent + round_trip.mul_f64(UNDER_WAY);
         if is_under_way || now > sent.first_sent + USEFUL.max(round_trip * 4) {
             return None;
         }
@@ -104,7 +105,10 @@ impl<P: Clone> Repair<P> {
 
     /// How often one repair is sent when the way loses this much by its nature, 0 to 1.
     pub fn copies(random_loss: f64) -> usize {
-        1 + COPIES_ABOVE.iter().filter(|loss| random_loss > **loss).count()
+        1 + COPIES_ABOVE
+            .iter()
+            .filter(|loss| random_loss > **loss)
+            .count()
     }
 
     /// The viewer goes on with a key frame: nothing that was sent before is of use.
@@ -167,8 +171,15 @@ mod tests {
         assert_eq!(repair.missing(number, ROUND_TRIP, at), Some("packet"));
         assert_eq!(repair.missing(number, ROUND_TRIP, at), None);
         repair.sent_again(number, 2, at);
-        assert_eq!(repair.missing(number, ROUND_TRIP, at + ROUND_TRIP / 2), None);
-        assert!(repair.missing(number, ROUND_TRIP, at + ROUND_TRIP).is_some());
+        assert_eq!(
+            repair.missing(number, ROUND_TRIP, at + ROUND_TRIP / 2),
+            None
+        );
+        assert!(
+            repair
+                .missing(number, ROUND_TRIP, at + ROUND_TRIP)
+                .is_some()
+        );
     }
 
     #[test]

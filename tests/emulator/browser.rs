@@ -87,7 +87,9 @@ impl Browser {
         // Nothing shown: 200 ms before the first picture, 3 s later on (Chromium's `max_wait_for_keyframe` and `max_wait_for_frame`).
         let wait = match self.screen.last_shown() {
             None => self.picture_lost_due.is_some_and(|due| now >= due),
-            Some(shown) => now >= shown + ms(3000) && self.picture_lost_due.is_some_and(|due| now >= due),
+            Some(shown) => {
+                now >= shown + ms(3000) && self.picture_lost_due.is_some_and(|due| now >= due)
+            }
         };
         if wait {
             self.lose_picture(now, answers);
@@ -146,7 +148,11 @@ impl Browser {
         let elapsed = (now - self.rate_since).as_secs_f64();
         if elapsed > 0.2 {
             let rate = self.received_bytes as f64 * 8.0 / elapsed;
-            self.rate = if self.rate == 0.0 { rate } else { self.rate * 0.5 + rate * 0.5 };
+            self.rate = if self.rate == 0.0 {
+                rate
+            } else {
+                self.rate * 0.5 + rate * 0.5
+            };
             (self.received_bytes, self.rate_since) = (0, now);
         }
         // A twentieth of the rate is for reports of 68 bytes (Chromium's `RemoteEstimatorProxy::OnBitrateChanged`).

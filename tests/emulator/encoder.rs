@@ -5,8 +5,8 @@ use std::time::Instant;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-use super::traces::normal;
 use super::FRAME;
+use super::traces::normal;
 
 #[derive(Debug)]
 pub struct Encoder {
@@ -53,7 +53,9 @@ impl Encoder {
         let size = match key_frame {
             true => per_frame * KEY_FRAME * noise,
             // Half a second pays a debt back, never with more than half of each frame.
-            false => per_frame * noise - (self.debt / 15.0).clamp(-per_frame / 2.0, per_frame / 2.0),
+            false => {
+                per_frame * noise - (self.debt / 15.0).clamp(-per_frame / 2.0, per_frame / 2.0)
+            }
         };
         self.debt = (self.debt + size - per_frame).clamp(-4.0 * per_frame, 20.0 * per_frame);
         self.frames += 1;

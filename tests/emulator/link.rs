@@ -94,7 +94,8 @@ impl Link {
             self.waiting_bytes -= bytes;
             self.waiting.pop_front();
         }
-        let room = self.settings.rate.at(at).max(LEAST_RATE) / 8.0 * self.settings.queue.as_secs_f64();
+        let room =
+            self.settings.rate.at(at).max(LEAST_RATE) / 8.0 * self.settings.queue.as_secs_f64();
         if self.waiting_bytes + bytes > (room as usize).max(LEAST_ROOM) {
             self.dropped += 1;
             return None;

@@ -14,6 +14,7 @@ pub mod link;
 pub mod neighbour;
 pub mod scenarios;
 pub mod screen;
+pub mod seen;
 pub mod sender;
 pub mod traces;
 pub mod world;

@@ -163,12 +163,7 @@ impl Sender {
             .min()
     }
 
-    fn padding(
-        &mut self,
-        bytes: usize,
-        probe: Option<ProbeId>,
-        now: Instant,
-    ) -> MediaPacket {
+    fn padding(&mut self, bytes: usize, probe: Option<ProbeId>, now: Instant) -> MediaPacket {
         let transport = self.number(bytes, 0, probe, now);
         self.repair.sent_padding(transport);
         MediaPacket {

@@ -74,13 +74,6 @@ impl Trace {
         self.0[self.index(time)].1
     }
 
-    /// The mean of `from..to`.
-    pub fn mean(&self, from: Duration, to: Duration) -> f64 {
-        let steps = 1000;
-        let step = (to - from) / steps;
-        (0..steps).map(|it| self.at(from + step * it)).sum::<f64>() / f64::from(steps)
-    }
-
     /// When `bits` that begin at `start` are through.
     pub fn finish(&self, start: Duration, bits: f64) -> Duration {
         let mut index = self.index(start);

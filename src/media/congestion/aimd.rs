@@ -129,7 +129,9 @@ impl RateControl {
         let is_long = signs.standing >= STANDING + packet;
         let since = *self.standing_since.get_or_insert(now);
         // Less arrives than is sent: nothing to wait for.
-        let is_narrow = signs.recent.is_some_and(|recent| recent < self.rate * NARROW);
+        let is_narrow = signs
+            .recent
+            .is_some_and(|recent| recent < self.rate * NARROW);
         let stands = is_long && (is_narrow || now >= since + STANDING_TIME);
         // Jitter makes gradients, not queues.
         let grows = signs.usage == Usage::Over && signs.standing >= GROWN + packet;
@@ -224,7 +226,9 @@ impl RateControl {
             self.rate * GROWTH.powf(elapsed)
         };
         // Section 5.5: what was never sent is not known to arrive.
-        let grown = grown.min(acknowledged * UNPROVEN + UNPROVEN_STEP).min(self.most);
+        let grown = grown
+            .min(acknowledged * UNPROVEN + UNPROVEN_STEP)
+            .min(self.most);
         if grown > self.rate {
             self.rate = grown;
             self.because = match grown >= self.most {
@@ -295,7 +299,10 @@ impl Capacity {
     }
 
     fn forget_if_passed(&mut self, rate: f64) {
-        if self.mean.is_some_and(|mean| rate > mean * (1.0 + self.spread())) {
+        if self
+            .mean
+            .is_some_and(|mean| rate > mean * (1.0 + self.spread()))
+        {
             *self = Self::default();
         }
     }

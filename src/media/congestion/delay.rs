@@ -73,7 +73,9 @@ impl DelayGradient {
     }
 
     fn measure(&mut self, previous: Group, group: Group) {
-        let sent = group.last_sent.saturating_duration_since(previous.last_sent);
+        let sent = group
+            .last_sent
+            .saturating_duration_since(previous.last_sent);
         let arrived = group.last_arrived.saturating_sub(previous.last_arrived);
         if sent > LONGEST_GAP || arrived > LONGEST_GAP {
             // After a pause or an outage nothing that was seen before tells about now.

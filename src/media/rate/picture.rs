@@ -25,7 +25,10 @@ pub struct PictureScale {
 }
 
 impl PictureScale {
-    pub const FULL: Self = Self { every: 1, divisor: 1 };
+    pub const FULL: Self = Self {
+        every: 1,
+        divisor: 1,
+    };
 
     pub fn size(self, full: Size) -> Size {
         // 4:2:0 has chroma for pairs of pixels.
@@ -92,7 +95,9 @@ impl PictureLadder {
         let same_way = self
             .leaning
             .filter(|(rung, _)| (*rung > self.rung) == is_down);
-        let (_, since) = *self.leaning.insert((wanted, same_way.map_or(now, |(_, since)| since)));
+        let (_, since) = *self
+            .leaning
+            .insert((wanted, same_way.map_or(now, |(_, since)| since)));
         let patience = if is_down { DOWN_AFTER } else { UP_AFTER };
         if now < since + patience {
             return None;
@@ -131,16 +136,34 @@ impl PictureLadder {
 
 const SMOOTH: &[PictureScale] = &[
     PictureScale::FULL,
-    PictureScale { every: 1, divisor: 2 },
-    PictureScale { every: 2, divisor: 2 },
-    PictureScale { every: 3, divisor: 2 },
+    PictureScale {
+        every: 1,
+        divisor: 2,
+    },
+    PictureScale {
+        every: 2,
+        divisor: 2,
+    },
+    PictureScale {
+        every: 3,
+        divisor: 2,
+    },
 ];
 
 const SHARP: &[PictureScale] = &[
     PictureScale::FULL,
-    PictureScale { every: 2, divisor: 1 },
-    PictureScale { every: 3, divisor: 1 },
-    PictureScale { every: 3, divisor: 2 },
+    PictureScale {
+        every: 2,
+        divisor: 1,
+    },
+    PictureScale {
+        every: 3,
+        divisor: 1,
+    },
+    PictureScale {
+        every: 3,
+        divisor: 2,
+    },
 ];
 
 /// 1280x720 at 30 fps needs this in constrained baseline, with hardware's rate control: 0.02 bits a pixel.
@@ -191,7 +214,9 @@ mod tests {
         ] {
             let (mut ladder, start) = ladder(prefer);
             ladder.update(Bitrate::kbps(400), start);
-            let scale = ladder.update(Bitrate::kbps(400), start + SECOND * 2).unwrap();
+            let scale = ladder
+                .update(Bitrate::kbps(400), start + SECOND * 2)
+                .unwrap();
             assert_eq!(scale.to_string(), words);
         }
     }
@@ -201,7 +226,13 @@ mod tests {
         let (mut ladder, start) = ladder(Prefer::Sharp);
         ladder.update(Bitrate::kbps(100), start);
         let lowest = ladder.update(Bitrate::kbps(100), start + SECOND * 2);
-        assert_eq!(lowest, Some(PictureScale { every: 3, divisor: 2 }));
+        assert_eq!(
+            lowest,
+            Some(PictureScale {
+                every: 3,
+                divisor: 2
+            })
+        );
 
         let changes: Vec<u64> = (3..60)
             .filter(|second| {

@@ -37,7 +37,10 @@ pub enum RateMethod {
 pub enum Why<V> {
     Start,
     /// This viewer's link carries the least.
-    Slowest { viewer: V, behind: usize },
+    Slowest {
+        viewer: V,
+        behind: usize,
+    },
     /// Every link carries more than the encoder may make.
     Most,
     /// No link carries the least that is of use.
@@ -48,7 +51,9 @@ impl<V: fmt::Display> fmt::Display for Why<V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Start => f.write_str("nothing is known of the viewers' links yet"),
-            Self::Slowest { viewer, behind: 0 } => write!(f, "viewer {viewer} has the slowest link"),
+            Self::Slowest { viewer, behind: 0 } => {
+                write!(f, "viewer {viewer} has the slowest link")
+            }
             Self::Slowest { viewer, behind } => write!(
                 f,
                 "viewer {viewer} has the slowest link, not counting {behind} that no picture of use fits into"
@@ -149,12 +154,12 @@ impl<V: Ord + Clone> SharedRate<V> {
                     self.behind.insert(viewer.clone(), None);
                 }
                 None => {}
-                Some(since) if *rate >= back => {
+                Some(since) if *rate < back => *since = None,
+                Some(since) => {
                     if now >= *since.get_or_insert(now) + BACK_FOR {
                         self.behind.remove(viewer);
                     }
                 }
-                Some(since) => *since = None,
             }
         }
     }
@@ -217,7 +222,10 @@ mod tests {
     };
 
     fn viewers(kbps: &[u64]) -> BTreeMap<usize, Bitrate> {
-        kbps.iter().map(|it| Bitrate::kbps(*it)).enumerate().collect()
+        kbps.iter()
+            .map(|it| Bitrate::kbps(*it))
+            .enumerate()
+            .collect()
     }
 
     #[test]
@@ -264,7 +272,10 @@ mod tests {
         assert_eq!(shared.update(&viewers(&[1400]), start), None);
         let down = shared.update(&viewers(&[1000]), start);
         assert_eq!(down, Some(Bitrate::kbps(1000)));
-        assert_eq!(shared.update(&viewers(&[2000]), start + Duration::from_secs(1)), None);
+        assert_eq!(
+            shared.update(&viewers(&[2000]), start + Duration::from_secs(1)),
+            None
+        );
         let up = shared.update(&viewers(&[2000]), start + Duration::from_secs(6));
         assert_eq!(up, Some(Bitrate::kbps(2000)));
     }
