@@ -11,18 +11,20 @@ mod emulator;
 use std::time::Duration;
 
 use emulator::link::{LinkSettings, Loss};
-use emulator::ms;
 use emulator::scenarios::{self, MOST, START};
 use emulator::seen::Seen;
 use emulator::traces::Trace;
 use emulator::world::{Scenario, run};
+use emulator::{ms, reference};
 use proptest::prelude::*;
-
-const SEEDS: std::ops::RangeInclusive<u64> = 1..=10;
 
 /// One run for each seed; what the first viewer saw.
 fn runs(scenario: impl Fn(u64) -> Scenario) -> Vec<Seen> {
-    SEEDS.map(|seed| run(scenario(seed)).remove(0)).collect()
+    runs_of(10, |seed| run(scenario(seed)).remove(0))
+}
+
+fn runs_of(seeds: u64, run: impl Fn(u64) -> Seen) -> Vec<Seen> {
+    (1..=seeds).map(run).collect()
 }
 
 /// The middle and the worst of all seeds, printed.
@@ -156,7 +158,9 @@ fn picture_is_back_within_a_second_of_an_outage() {
 fn download_beside_it_and_the_picture_share_the_link() {
     let mut shares = Vec::new();
     for (bps, queue) in [(4e6, 200), (4e6, 500), (8e6, 100), (2e6, 100)] {
-        let seen = runs(|seed| scenarios::competing(seed, bps, queue));
+        let seen = runs_of(4, |seed| {
+            run(scenarios::competing(seed, bps, queue)).remove(0)
+        });
         let link = format!("tcp {}M {queue}", bps / 1e6);
         shares.push(report(&link, "our share, of 1", &seen, |it| {
             it.share(20.0, 80.0)
@@ -172,12 +176,14 @@ fn download_beside_it_and_the_picture_share_the_link() {
 
 #[test]
 fn viewer_with_a_poor_link_harms_nobody() {
+    let alone = runs_of(4, |seed| run(scenarios::three_and(seed, None)).remove(0));
     for (name, other) in [
         ("poor fourth", scenarios::poor()),
         ("200 PLI/s", scenarios::nagging()),
     ] {
-        let alone = runs(|seed| scenarios::three_and(seed, None));
-        let with = runs(|seed| scenarios::three_and(seed, Some(other.clone())));
+        let with = runs_of(4, |seed| {
+            run(scenarios::three_and(seed, Some(other.clone()))).remove(0)
+        });
         let rate = |it: &Seen| it.media_bytes as f64 * 8.0 / 30.0 / 1e6;
         let latency = |it: &Seen| it.latency(0.95, 2.0, 30.0).as_secs_f64();
         let before = report("three alone", "media, Mbit/s", &alone, rate);
@@ -293,5 +299,82 @@ proptest! {
         prop_assert!(swing / mean <= 0.3, "swings by {:.2} around {mean:.2}", swing / mean);
         let queue = seen.standing_queue(30.0, 60.0);
         prop_assert!(queue <= ms(150), "a queue of {queue:?} stands");
+    }
+}
+
+/// The README's table. str0m runs with its own pacer, repair and receiver; see `emulator/reference.rs`.
+#[test]
+fn no_link_is_worse_than_with_str0m() {
+    type Link = (&'static str, fn(u64) -> Scenario, f64);
+    let links: [Link; 10] = [
+        ("5 % loss", scenarios::lossy, 30.0),
+        ("bursts", scenarios::bursts, 30.0),
+        ("4-0.5-4", scenarios::narrowing, 60.0),
+        ("bufferbloat", scenarios::bufferbloat, 60.0),
+        ("jitter", scenarios::jitter, 30.0),
+        ("outage", scenarios::outage, 30.0),
+        (
+            "tcp 4M 200",
+            |seed| scenarios::competing(seed, 4e6, 200),
+            80.0,
+        ),
+        (
+            "tcp 2M 100",
+            |seed| scenarios::competing(seed, 2e6, 100),
+            80.0,
+        ),
+        ("lte", scenarios::lte, 60.0),
+        ("wifi", scenarios::wifi, 60.0),
+    ];
+    println!("| link | frames shown | frozen, s | latency 95 %, ms | media, kbit/s | share |");
+    for (name, scenario, end) in links {
+        let ours = row(runs_of(4, |seed| run(scenario(seed)).remove(0)), end);
+        let theirs = row(runs_of(4, |seed| reference::run(scenario(seed))), end);
+        println!("| {name}, ours | {ours}");
+        println!("| {name}, str0m | {theirs}");
+        // A picture that stands still is worse than a small one.
+        assert!(ours.shown >= theirs.shown - 0.01, "{name} shows less");
+        assert!(
+            ours.frozen <= theirs.frozen + 0.2,
+            "{name} stands still longer"
+        );
+    }
+}
+
+/// The mean of all runs.
+struct Row {
+    shown: f64,
+    frozen: f64,
+    latency: f64,
+    media: f64,
+    share: f64,
+}
+
+fn row(seen: Vec<Seen>, end: f64) -> Row {
+    let mean =
+        |figure: &dyn Fn(&Seen) -> f64| seen.iter().map(figure).sum::<f64>() / seen.len() as f64;
+    Row {
+        shown: mean(&Seen::share_shown),
+        frozen: mean(&|it| it.frozen(0.5, end).as_secs_f64()),
+        latency: mean(&|it| it.latency(0.95, 2.0, end).as_secs_f64()) * 1e3,
+        media: mean(&|it| it.media_bytes as f64 * 8.0 / 1e3 / it.samples.len() as f64 * 20.0),
+        share: mean(&|it| it.share(20.0, end)),
+    }
+}
+
+impl std::fmt::Display for Row {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            shown,
+            frozen,
+            latency,
+            media,
+            share,
+        } = self;
+        write!(
+            f,
+            "{:.1} % | {frozen:.2} | {latency:.0} | {media:.0} | {share:.2} |",
+            shown * 100.0
+        )
     }
 }

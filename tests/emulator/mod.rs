@@ -12,6 +12,7 @@ pub mod browser;
 pub mod encoder;
 pub mod link;
 pub mod neighbour;
+pub mod reference;
 pub mod scenarios;
 pub mod screen;
 pub mod seen;

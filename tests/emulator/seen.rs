@@ -11,14 +11,9 @@ pub struct Seen {
     pub samples: Vec<Sample>,
     pub screen: Screen,
     pub frames: u32,
-    pub skipped: u64,
-    pub repaired: u64,
     pub wire_bytes: u64,
     pub media_bytes: u64,
     pub padding_bytes: u64,
-    pub neighbour_bytes: u64,
-    pub picture_losses: u64,
-    pub key_frames: u32,
 }
 
 /// Every 50 ms.
@@ -31,7 +26,6 @@ pub struct Sample {
     pub queue: Duration,
     pub wire_bytes: u64,
     pub neighbour_bytes: u64,
-    pub because: String,
 }
 
 impl Seen {

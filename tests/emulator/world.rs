@@ -90,7 +90,6 @@ struct World {
     gate: KeyFrameGate,
     paths: Vec<Path>,
     frames: u32,
-    key_frames: u32,
     shared: SharedRate<usize>,
     scenario: Scenario,
 }
@@ -146,7 +145,6 @@ impl World {
             gate: KeyFrameGate::new(KEY_FRAME_SPACING),
             paths: paths.collect(),
             frames: 0,
-            key_frames: 0,
             shared: SharedRate::new(scenario.limits, scenario.range.start),
             scenario,
         }
@@ -238,7 +236,6 @@ impl World {
         let frame = self.encoder.encode(self.gate.take(now), now);
         self.frames += 1;
         if frame.key_frame {
-            self.key_frames += 1;
             for path in &mut self.paths {
                 path.budget.key_frame_made();
             }
@@ -305,26 +302,20 @@ impl World {
                 queue: path.there.queue_delay(self.now),
                 wire_bytes: path.browser.wire_bytes,
                 neighbour_bytes: path.neighbour.as_ref().map_or(0, |it| it.arrived_bytes),
-                because: path.sender.estimator.because().to_string(),
             });
         }
     }
 
     fn finish(self) -> Vec<Seen> {
-        let (origin, frames, key_frames) = (self.origin, self.frames, self.key_frames);
+        let (origin, frames) = (self.origin, self.frames);
         let seen = |path: Path| Seen {
             origin,
             samples: path.samples,
             screen: path.browser.screen,
             frames,
-            skipped: path.sender.skipped,
-            repaired: path.sender.repaired(),
             wire_bytes: path.browser.wire_bytes,
             media_bytes: path.browser.media_bytes,
             padding_bytes: path.browser.padding_bytes,
-            neighbour_bytes: path.neighbour.map_or(0, |it| it.arrived_bytes),
-            picture_losses: path.browser.picture_losses,
-            key_frames,
         };
         self.paths.into_iter().map(seen).collect()
     }
