@@ -263,7 +263,7 @@ fn estimate_falls_when_a_link_narrows_under_a_still_picture() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// On any steady link the estimate comes to rest near what the link carries: it does not starve, does not stay above, and does
     /// not swing for ever.
@@ -328,8 +328,8 @@ fn no_link_is_worse_than_with_str0m() {
     ];
     println!("| link | frames shown | frozen, s | latency 95 %, ms | media, kbit/s | share |");
     for (name, scenario, end) in links {
-        let ours = row(runs_of(4, |seed| run(scenario(seed)).remove(0)), end);
-        let theirs = row(runs_of(4, |seed| reference::run(scenario(seed))), end);
+        let ours = row(&runs_of(4, |seed| run(scenario(seed)).remove(0)), end);
+        let theirs = row(&runs_of(4, |seed| reference::run(scenario(seed))), end);
         println!("| {name}, ours | {ours}");
         println!("| {name}, str0m | {theirs}");
         // A picture that stands still is worse than a small one.
@@ -350,7 +350,7 @@ struct Row {
     share: f64,
 }
 
-fn row(seen: Vec<Seen>, end: f64) -> Row {
+fn row(seen: &[Seen], end: f64) -> Row {
     let mean =
         |figure: &dyn Fn(&Seen) -> f64| seen.iter().map(figure).sum::<f64>() / seen.len() as f64;
     Row {

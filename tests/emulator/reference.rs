@@ -278,6 +278,7 @@ impl Reference {
         }
     }
 
+    #[allow(clippy::wildcard_enum_match_arm)] // the others are of no interest here, and a later version has more
     fn event(&mut self, event: Event) {
         match event {
             Event::EgressBitrateEstimate(BweKind::Twcc { estimate, .. }) => {
@@ -320,7 +321,7 @@ impl Reference {
         self.samples.push(Sample {
             at,
             estimate: self.estimate,
-            target: self.estimate * MEDIA_SHARE,
+            target: (self.estimate * MEDIA_SHARE).min(self.scenario.range.most.as_bps() as f64),
             link: self.scenario.viewers[0].there.rate.at(at),
             queue: self.there.queue_delay(self.now),
             wire_bytes: self.wire_bytes,
@@ -360,8 +361,6 @@ fn connected(scenario: &Scenario, start: Instant) -> (Rtc, Rtc) {
     browser.add_remote_candidate(ours);
     introduce(&mut robot, &mut browser, true);
     introduce(&mut browser, &mut robot, false);
-    let wanted = Bitrate::bps(scenario.range.most.as_bps());
-    robot.bwe().set_bitrate(Bitrate::ZERO, wanted);
     let mid: Mid = "vid".into();
     robot.direct_api().declare_media(mid, MediaKind::Video);
     robot
@@ -373,6 +372,10 @@ fn connected(scenario: &Scenario, start: Instant) -> (Rtc, Rtc) {
         .expect_stream_rx(SSRC.into(), Some(RTX_SSRC.into()), mid, None);
     browser.direct_api().enable_twcc_feedback();
     connect(&mut robot, &mut browser, start);
+    // Connecting went in coarse steps: nothing that was measured meanwhile is the link's.
+    robot.bwe().reset(first);
+    let wanted = Bitrate::bps(scenario.range.most.as_bps());
+    robot.bwe().set_bitrate(Bitrate::ZERO, wanted);
     (robot, browser)
 }
 

@@ -204,10 +204,6 @@ impl Sender {
                 .push_repair(Outgoing::Again(number, fragment), bytes);
         }
     }
-
-    pub fn repaired(&self) -> u64 {
-        self.repair.repaired()
-    }
 }
 
 const KEEP_ALIVE: Duration = Duration::from_millis(100);

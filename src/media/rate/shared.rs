@@ -156,7 +156,8 @@ impl<V: Ord + Clone> SharedRate<V> {
                 None => {}
                 Some(since) if *rate < back => *since = None,
                 Some(since) => {
-                    if now >= *since.get_or_insert(now) + BACK_FOR {
+                    let since = *since.get_or_insert(now);
+                    if now >= since + BACK_FOR {
                         self.behind.remove(viewer);
                     }
                 }
