@@ -171,8 +171,11 @@ impl World {
                 }
             }
             Happening::Wake(index) => {
-                self.paths[index].wake = None;
-                self.send(index);
+                // One that was brought forward since is out of date.
+                if self.paths[index].wake == Some(now) {
+                    self.paths[index].wake = None;
+                    self.send(index);
+                }
             }
             Happening::Arrives(index, packet) => {
                 let mut answers = Vec::new();
