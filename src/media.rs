@@ -1,7 +1,10 @@
 //! What moves through rovercast: frames on loan, access units for everyone, and the units to measure them in.
 
+pub mod congestion;
 pub mod h264;
+pub mod pacer;
 pub mod rate;
+pub mod repair;
 pub mod strip;
 
 use std::fmt;

@@ -1,6 +1,14 @@
-//! What all viewers want of the one encoder: key frames, at most one every so often.
+//! What all viewers want of the one encoder: key frames, at most one every so often; a rate; a picture that fits the rate.
+
+mod budget;
+mod picture;
+mod shared;
 
 use std::time::{Duration, Instant};
+
+pub use budget::KeyFrameBudget;
+pub use picture::{PictureLadder, PictureScale, Prefer};
+pub use shared::{EncoderLimits, RateMethod, SharedRate, Why};
 
 /// Merges requests for key frames. However many come, key frames keep their distance, and no request is forgotten.
 #[derive(Debug)]

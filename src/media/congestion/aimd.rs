@@ -1,0 +1,360 @@
+//! The rate: up while nothing speaks against it, down to what arrives when a queue grows.
+//!
+//! ```text
+//!              a queue grows or stands            it is gone
+//!   Growing ──────────────────────────► Draining ────────────► Growing, a little below what arrived
+//!      ▲                                   │ it does not go away although less is sent
+//!      │   it is gone                      ▼
+//!      └────────────────────────────── Competing: somebody else fills it; share by loss as TCP does
+//! ```
+//!
+//! Growing and the factor of the decrease are draft-ietf-rmcat-gcc-02, section 5.5. Draining is ours: the draft's one cut of 15 %
+//! needs two seconds for a queue of 300 ms. Competing follows Copa (Arun and Balakrishnan, NSDI 2018, section 2.2).
+
+use std::time::{Duration, Instant};
+
+use super::Because;
+use super::delay::Usage;
+
+#[derive(Debug)]
+pub(super) struct RateControl {
+    /// In bits per second, all of them.
+    rate: f64,
+    least: f64,
+    most: f64,
+    phase: Phase,
+    capacity: Capacity,
+    standing_since: Option<Instant>,
+    updated: Instant,
+    decreased: Option<Instant>,
+    because: Because,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Phase {
+    Growing,
+    Draining {
+        since: Instant,
+        /// The queue at the beginning.
+        queue: Duration,
+        /// What arrives while the queue is never empty is what the link carries.
+        carries: f64,
+    },
+    Competing {
+        /// The queue at the beginning.
+        queue: Duration,
+    },
+}
+
+/// What one report says about the way.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Signs {
+    pub(super) usage: Usage,
+    pub(super) standing: Duration,
+    /// Over half a second, and over the last moments.
+    pub(super) acknowledged: Option<f64>,
+    pub(super) recent: Option<f64>,
+    pub(super) round_trip: Duration,
+    /// Something was lost beyond what the way always loses.
+    pub(super) lost: bool,
+}
+
+impl RateControl {
+    pub(super) fn new(start: f64, least: f64, most: f64, now: Instant) -> Self {
+        Self {
+            rate: start.clamp(least, most),
+            least,
+            most,
+            phase: Phase::Growing,
+            capacity: Capacity::default(),
+            standing_since: None,
+            updated: now,
+            decreased: None,
+            because: Because::Start,
+        }
+    }
+
+    pub(super) fn rate(&self) -> f64 {
+        self.rate
+    }
+
+    pub(super) fn because(&self) -> Because {
+        self.because
+    }
+
+    pub(super) fn is_growing(&self) -> bool {
+        matches!(self.phase, Phase::Growing)
+    }
+
+    pub(super) fn is_competing(&self) -> bool {
+        matches!(self.phase, Phase::Competing { .. })
+    }
+
+    /// Moves to `rate`, within the range, for a reason from outside.
+    pub(super) fn set(&mut self, rate: f64, because: Because, now: Instant) {
+        let rate = rate.clamp(self.least, self.most);
+        if rate < self.rate {
+            self.decreased = Some(now);
+        }
+        self.rate = rate;
+        self.because = because;
+    }
+
+    pub(super) fn update(&mut self, signs: &Signs, now: Instant) {
+        let elapsed = now
+            .saturating_duration_since(std::mem::replace(&mut self.updated, now))
+            .min(Duration::from_secs(1));
+        match self.phase {
+            Phase::Growing => {
+                if self.has_queue(signs, now) {
+                    self.start_draining(signs, now);
+                } else {
+                    self.grow(signs, elapsed);
+                }
+            }
+            Phase::Draining {
+                since,
+                queue,
+                carries,
+            } => self.drain(since, queue, carries, signs, now),
+            Phase::Competing { queue } => self.compete(queue, signs, elapsed, now),
+        }
+    }
+
+    fn has_queue(&mut self, signs: &Signs, now: Instant) -> bool {
+        let packet = self.packet_time();
+        if signs.standing < STANDING + packet {
+            self.standing_since = None;
+        }
+        let is_long = signs.standing >= STANDING + packet;
+        let since = *self.standing_since.get_or_insert(now);
+        // Less arrives than is sent: nothing to wait for.
+        let is_narrow = signs
+            .recent
+            .is_some_and(|recent| recent < self.rate * NARROW);
+        let stands = is_long && (is_narrow || now >= since + STANDING_TIME);
+        // Jitter makes gradients, not queues.
+        let grows = signs.usage == Usage::Over && signs.standing >= GROWN + packet;
+        stands || grows
+    }
+
+    /// On a narrow link one packet takes longer than where the shortest way was measured, queue or not.
+    fn packet_time(&self) -> Duration {
+        Duration::from_secs_f64(PACKET_BITS / self.rate.max(1.0))
+    }
+
+    fn start_draining(&mut self, signs: &Signs, now: Instant) {
+        let Some(recent) = signs.recent else {
+            return;
+        };
+        let carries = signs
+            .acknowledged
+            .map_or(recent, |longer| recent.min(longer));
+        self.standing_since = None;
+        self.phase = Phase::Draining {
+            since: now,
+            queue: signs.standing,
+            carries,
+        };
+        self.drain_at(carries.min(self.rate), signs.standing, now);
+    }
+
+    fn drain(
+        &mut self,
+        since: Instant,
+        queue: Duration,
+        carries: f64,
+        signs: &Signs,
+        now: Instant,
+    ) {
+        let packet = Duration::from_secs_f64(PACKET_BITS / carries.max(1.0));
+        if signs.standing <= DRAINED + packet {
+            self.capacity.learn(carries);
+            self.phase = Phase::Growing;
+            self.rate = (carries * REGAIN).clamp(self.least, self.most);
+            self.because = Because::QueueGone;
+            return;
+        }
+        // Our own queue of this length is gone twice by then.
+        let patience = queue.mul_f64(2.0 / (1.0 - DRAIN_MOST)).min(PATIENCE) + signs.round_trip * 2;
+        if now >= since + patience && signs.standing * 2 > queue {
+            self.phase = Phase::Competing { queue };
+            self.because = Because::Competing;
+            self.rate = carries.clamp(self.least, self.most);
+            return;
+        }
+        // What arrives first was sent before the cut: it shows what the link carries. Later it does so as long as it is more
+        // than is sent, or less (the link became narrower still); as much as is sent says only that the queue is somebody else's.
+        let is_first = now < since + signs.round_trip + SETTLING;
+        let carries = match signs.recent {
+            Some(recent) if is_first || recent > carries || recent < self.rate * 0.9 => {
+                carries + (recent - carries) * FOLLOW
+            }
+            Some(_) | None => carries,
+        };
+        self.phase = Phase::Draining {
+            since,
+            queue: queue.max(signs.standing),
+            carries,
+        };
+        self.drain_at(carries, signs.standing, now);
+    }
+
+    /// Sends less than arrives, the less the longer the queue, so that it is gone in half a second.
+    fn drain_at(&mut self, carries: f64, standing: Duration, now: Instant) {
+        let share = 1.0 - standing.as_secs_f64() / DRAIN_TIME.as_secs_f64();
+        let rate = carries * share.clamp(DRAIN_LEAST, DRAIN_MOST);
+        self.rate = rate.clamp(self.least, self.most);
+        self.decreased = Some(now);
+        self.because = Because::Queue { delay: standing };
+    }
+
+    fn grow(&mut self, signs: &Signs, elapsed: Duration) {
+        // Section 5.5: an emptying queue is left alone.
+        if signs.usage != Usage::Normal || signs.standing >= GROWN * 2 + self.packet_time() {
+            return;
+        }
+        let Some(acknowledged) = signs.acknowledged else {
+            return;
+        };
+        let elapsed = elapsed.as_secs_f64();
+        self.capacity.forget_if_passed(acknowledged);
+        let grown = if self.capacity.is_near(self.rate) {
+            let response = signs.round_trip.as_secs_f64() + 0.1;
+            self.rate + (PACKET_BITS / response).max(LEAST_STEP) * elapsed
+        } else {
+            self.rate * GROWTH.powf(elapsed)
+        };
+        // Section 5.5: what was never sent is not known to arrive.
+        let grown = grown
+            .min(acknowledged * UNPROVEN + UNPROVEN_STEP)
+            .min(self.most);
+        if grown > self.rate {
+            self.rate = grown;
+            self.because = match grown >= self.most {
+                true => Because::Enough,
+                false => Because::Growing,
+            };
+        }
+    }
+
+    /// As a TCP flow with the same round trip would, with a cut of 0.7 and its fair increase (RFC 8312, section 4.2).
+    fn compete(&mut self, queue: Duration, signs: &Signs, elapsed: Duration, now: Instant) {
+        if signs.standing <= DRAINED + self.packet_time() {
+            self.phase = Phase::Growing;
+            self.because = Because::QueueGone;
+            return;
+        }
+        // A neighbour takes a little of the link with each packet; a link that became narrow takes much at once.
+        let is_narrow = signs
+            .acknowledged
+            .is_some_and(|acknowledged| acknowledged < self.rate * NARROW);
+        if is_narrow && signs.standing > queue * 2 + STANDING {
+            return self.start_draining(signs, now);
+        }
+        let round_trip = signs.round_trip.max(LEAST_ROUND_TRIP);
+        let quiet = self
+            .decreased
+            .is_none_or(|last| now >= last + round_trip + Duration::from_millis(100));
+        if signs.lost && quiet {
+            self.rate = (self.rate * COMPETING_CUT).max(self.least);
+            self.decreased = Some(now);
+        } else if !signs.lost {
+            let round_trip = round_trip.as_secs_f64();
+            let step = COMPETING_STEP * PACKET_BITS / (round_trip * round_trip);
+            let limit = signs.acknowledged.map_or(self.rate, |it| it * UNPROVEN);
+            let grown = (self.rate + step * elapsed.as_secs_f64()).min(limit);
+            self.rate = grown.max(self.rate).min(self.most);
+        }
+        self.because = Because::Competing;
+    }
+}
+
+/// What the link was seen to carry when there was a queue. Section 5.5, "close to convergence".
+#[derive(Clone, Copy, Debug, Default)]
+struct Capacity {
+    mean: Option<f64>,
+    /// Of the mean.
+    deviation: f64,
+}
+
+impl Capacity {
+    fn learn(&mut self, carries: f64) {
+        let mean = *self.mean.get_or_insert(carries);
+        if (carries - mean).abs() > self.spread() * mean {
+            *self = Self {
+                mean: Some(carries),
+                deviation: 0.0,
+            };
+            return;
+        }
+        let off = (carries - mean).abs() / mean.max(1.0);
+        self.deviation += 0.05 * (off - self.deviation);
+        self.mean = Some(mean + 0.2 * (carries - mean));
+    }
+
+    fn is_near(&self, rate: f64) -> bool {
+        self.mean
+            .is_some_and(|mean| (rate - mean).abs() < self.spread() * mean)
+    }
+
+    fn forget_if_passed(&mut self, rate: f64) {
+        if self
+            .mean
+            .is_some_and(|mean| rate > mean * (1.0 + self.spread()))
+        {
+            *self = Self::default();
+        }
+    }
+
+    fn spread(&self) -> f64 {
+        (3.0 * self.deviation).clamp(0.15, 0.4)
+    }
+}
+
+/// Below this a queue is what frames of several packets make.
+const GROWN: Duration = Duration::from_millis(12);
+
+/// The issue's bound for a standing queue is 100 ms; half of it leaves time to act.
+const STANDING: Duration = Duration::from_millis(50);
+const STANDING_TIME: Duration = Duration::from_millis(200);
+
+/// A link that carries so much less than is sent builds a queue, and every moment of waiting makes it longer.
+const NARROW: f64 = 0.8;
+
+/// Empty but for jitter.
+const DRAINED: Duration = Duration::from_millis(15);
+
+/// A queue of 300 ms takes about a second: a rate of nearly nothing would free it sooner and show no picture meanwhile.
+const DRAIN_TIME: Duration = Duration::from_millis(500);
+const DRAIN_LEAST: f64 = 0.4;
+/// draft-ietf-rmcat-gcc-02, section 5.5, beta.
+const DRAIN_MOST: f64 = 0.85;
+
+/// A little below what arrived: the next queue is some seconds away.
+const REGAIN: f64 = 0.95;
+
+/// Longer than a queue of our own needs to go.
+const PATIENCE: Duration = Duration::from_millis(2500);
+
+/// The window of what arrived last, and a report.
+const SETTLING: Duration = Duration::from_millis(250);
+
+/// A frame more or less in 200 ms is no change of the link.
+const FOLLOW: f64 = 0.3;
+
+/// Section 5.5: 8 % a second far from what the link carries.
+const GROWTH: f64 = 1.08;
+
+/// Section 5.5: near it, one packet in each response time.
+const PACKET_BITS: f64 = 1200.0 * 8.0;
+const LEAST_STEP: f64 = 4000.0;
+
+/// Section 5.5: 1.5 times what arrives, and 10 kbit/s.
+const UNPROVEN: f64 = 1.5;
+const UNPROVEN_STEP: f64 = 10_000.0;
+
+/// RFC 8312, section 4.1, and the additive increase that is fair to Reno with it: 3 (1 - 0.7) / (1 + 0.7).
+const COMPETING_CUT: f64 = 0.7;
+const COMPETING_STEP: f64 = 0.53;
+const LEAST_ROUND_TRIP: Duration = Duration::from_millis(20);

@@ -1,0 +1,82 @@
+//! How long packets stand in a queue, from the fastest that were ever seen.
+//!
+//! The gradient says whether a queue grows; this says whether one is there. RFC 8836, section 2, item 1: a standing queue is
+//! delay that nobody gains from.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use super::history::Acknowledged;
+
+#[derive(Debug)]
+pub(super) struct QueueDelay {
+    /// One-way delays are counted from here: the clocks of both ends share no origin.
+    origin: Instant,
+    /// The least delay of each second, oldest first, by our clock.
+    seconds: VecDeque<(Instant, i64)>,
+    /// Delays of the last moments, by the receiver's clock.
+    recent: VecDeque<(Duration, i64)>,
+    standing: Duration,
+}
+
+impl QueueDelay {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            origin: now,
+            seconds: VecDeque::new(),
+            recent: VecDeque::new(),
+            standing: Duration::ZERO,
+        }
+    }
+
+    /// In order of arrival. `forget`: an old minimum may be forgotten; not while a queue may be the neighbour's.
+    pub(super) fn add(&mut self, packet: &Acknowledged, forget: bool) {
+        let sent = packet.sent.saturating_duration_since(self.origin);
+        let delay = packet.arrived.as_micros() as i64 - sent.as_micros() as i64;
+        match self.seconds.back_mut() {
+            Some((start, least)) if packet.sent < *start + Duration::from_secs(1) => {
+                *least = delay.min(*least);
+            }
+            Some(_) | None => self.seconds.push_back((packet.sent, delay)),
+        }
+        while self.seconds.len() > MOST_SECONDS || (forget && self.seconds.len() > BASE_SECONDS) {
+            self.seconds.pop_front();
+        }
+        self.recent.push_back((packet.arrived, delay));
+        while let Some((at, _)) = self.recent.front()
+            && (*at + RECENT < packet.arrived && self.recent.len() > FEWEST_RECENT
+                || self.recent.len() > MOST_RECENT)
+        {
+            self.recent.pop_front();
+        }
+    }
+
+    /// To be called when all packets of a report are added.
+    pub(super) fn settle(&mut self) {
+        let base = self.seconds.iter().map(|(_, least)| *least).min();
+        let recent = self.recent.iter().map(|(_, delay)| *delay).min();
+        if let (Some(base), Some(recent)) = (base, recent) {
+            self.standing = Duration::from_micros((recent - base).max(0) as u64);
+        }
+    }
+
+    /// What every packet of the last moments waited at least.
+    pub(super) fn standing(&self) -> Duration {
+        self.standing
+    }
+}
+
+/// A way that became longer by itself counts as a queue for so long. Clocks that drift by 50 ppm come apart by half a ms in it.
+const BASE_SECONDS: usize = 10;
+
+/// With a neighbour that fills the queue the emptiest moment is longer ago.
+const MOST_SECONDS: usize = 60;
+
+/// Two frames at 30 fps: their fastest packet shows the queue without the jitter.
+const RECENT: Duration = Duration::from_millis(70);
+
+/// At a few packets a second the time alone would keep one, jitter included.
+const FEWEST_RECENT: usize = 4;
+
+/// 130 ms at 35 Mbit/s; beyond it the window is shorter.
+const MOST_RECENT: usize = 512;

@@ -1,0 +1,303 @@
+//! All viewers' links → the one rate of the one encoder.
+//!
+//! The slowest viewer decides, for what does not fit into its link would only be late. A viewer whose link carries less than is of
+//! use to anybody decides nothing: it gets key frames when its link has room, and the others their picture.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use crate::media::Bitrate;
+
+/// What an encoder can be asked for, from its board profile and the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EncoderLimits {
+    /// Below it the encoder makes no picture worth looking at, or refuses.
+    pub least: Bitrate,
+    pub most: Bitrate,
+    /// Rates are multiples of this.
+    pub step: Bitrate,
+    /// Between two changes.
+    pub interval: Duration,
+    pub method: RateMethod,
+}
+
+/// What a change of the rate takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RateMethod {
+    /// A control: in force with one of the next frames.
+    Control,
+    /// The encoder is closed and opened again: some frames are missing, and a key frame follows.
+    Reopen,
+}
+
+/// Why the target is what it is. `V` names a viewer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Why<V> {
+    Start,
+    /// This viewer's link carries the least.
+    Slowest {
+        viewer: V,
+        behind: usize,
+    },
+    /// Every link carries more than the encoder may make.
+    Most,
+    /// No link carries the least that is of use.
+    Least,
+}
+
+impl<V: fmt::Display> fmt::Display for Why<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Start => f.write_str("nothing is known of the viewers' links yet"),
+            Self::Slowest { viewer, behind: 0 } => {
+                write!(f, "viewer {viewer} has the slowest link")
+            }
+            Self::Slowest { viewer, behind } => write!(
+                f,
+                "viewer {viewer} has the slowest link, not counting {behind} that no picture of use fits into"
+            ),
+            Self::Most => f.write_str("every link carries the most that is allowed"),
+            Self::Least => f.write_str("no link carries the least that is of use"),
+        }
+    }
+}
+
+/// One encoder's target. `V` names a viewer.
+#[derive(Debug)]
+pub struct SharedRate<V> {
+    limits: EncoderLimits,
+    target: Bitrate,
+    moved: Option<Instant>,
+    why: Why<V>,
+    /// Viewers that decide nothing, and since when they could again.
+    behind: BTreeMap<V, Option<Instant>>,
+}
+
+impl<V: Ord + Clone> SharedRate<V> {
+    pub fn new(limits: EncoderLimits, start: Bitrate) -> Self {
+        let mut shared = Self {
+            limits,
+            target: start,
+            moved: None,
+            why: Why::Start,
+            behind: BTreeMap::new(),
+        };
+        shared.target = shared.on_grid(start);
+        shared
+    }
+
+    /// What each viewer's link leaves for the encoder, at least ten times a second. Returns a target that the encoder is to take.
+    pub fn update(&mut self, viewers: &BTreeMap<V, Bitrate>, now: Instant) -> Option<Bitrate> {
+        self.sort_out(viewers, now);
+        let deciding = viewers
+            .iter()
+            .filter(|(viewer, _)| !self.behind.contains_key(viewer))
+            .min_by_key(|(_, rate)| **rate);
+        let (wanted, why) = match deciding {
+            Some((_, rate)) if *rate >= self.limits.most => (self.limits.most, Why::Most),
+            Some((viewer, rate)) => (
+                *rate,
+                Why::Slowest {
+                    viewer: viewer.clone(),
+                    behind: self.behind.len(),
+                },
+            ),
+            // The best that can be had: somebody may see something.
+            None => (*viewers.values().max()?, Why::Least),
+        };
+        let wanted = self.on_grid(wanted);
+        if !self.is_worth(wanted, now) {
+            return None;
+        }
+        self.target = wanted;
+        self.moved = Some(now);
+        self.why = why;
+        Some(wanted)
+    }
+
+    /// The driver took another rate than it was asked for.
+    pub fn took(&mut self, rate: Bitrate) {
+        self.target = rate;
+    }
+
+    pub fn target(&self) -> Bitrate {
+        self.target
+    }
+
+    /// Why the target last moved.
+    pub fn why(&self) -> &Why<V> {
+        &self.why
+    }
+
+    /// True when nothing of use fits into this viewer's link.
+    pub fn is_behind(&self, viewer: &V) -> bool {
+        self.behind.contains_key(viewer)
+    }
+
+    fn sort_out(&mut self, viewers: &BTreeMap<V, Bitrate>, now: Instant) {
+        self.behind.retain(|viewer, _| viewers.contains_key(viewer));
+        let mut rates: Vec<Bitrate> = viewers.values().copied().collect();
+        rates.sort_unstable();
+        let median = rates.get(rates.len() / 2).copied().unwrap_or_default();
+        // One alone is followed wherever its link goes.
+        let share = Bitrate::bps(median.as_bps() / OF_MEDIAN);
+        let floor = match viewers.len() {
+            0 | 1 => self.limits.least,
+            _ => self.limits.least.max(share),
+        };
+        let back = Bitrate::bps((floor.as_bps() as f64 * BACK) as u64);
+        for (viewer, rate) in viewers {
+            match self.behind.get_mut(viewer) {
+                None if *rate < floor => {
+                    self.behind.insert(viewer.clone(), None);
+                }
+                None => {}
+                Some(since) if *rate < back => *since = None,
+                Some(since) => {
+                    let since = *since.get_or_insert(now);
+                    if now >= since + BACK_FOR {
+                        self.behind.remove(viewer);
+                    }
+                }
+            }
+        }
+    }
+
+    fn is_worth(&self, wanted: Bitrate, now: Instant) -> bool {
+        let (down, up, wait_up) = match self.limits.method {
+            RateMethod::Control => (CONTROL_DOWN, CONTROL_UP, CONTROL_UP_AFTER),
+            RateMethod::Reopen => (REOPEN_DOWN, REOPEN_UP, REOPEN_UP_AFTER),
+        };
+        let since = self.moved.map(|moved| now.saturating_duration_since(moved));
+        let passed = |wait: Duration| since.is_none_or(|since| since >= wait);
+        let (was, wanted) = (self.target.as_bps() as f64, wanted.as_bps() as f64);
+        let is_end = wanted != was && wanted == self.on_grid(self.limits.most).as_bps() as f64;
+        if wanted < was {
+            wanted < was * (1.0 - down) && passed(self.limits.interval)
+        } else {
+            (wanted > was * (1.0 + up) || is_end) && passed(self.limits.interval.max(wait_up))
+        }
+    }
+
+    /// A multiple of the step within the limits, not above `rate` unless that is below the least.
+    fn on_grid(&self, rate: Bitrate) -> Bitrate {
+        let step = self.limits.step.as_bps().max(1);
+        let rate = rate.clamp(self.limits.least, self.limits.most).as_bps();
+        Bitrate::bps((rate / step * step).max(self.limits.least.as_bps()))
+    }
+}
+
+/// A viewer with less than an eighth of what the middle one has would cost the others seven eighths of their picture.
+const OF_MEDIAN: u64 = 8;
+
+/// A viewer at the border would move everybody's picture with every frame.
+const BACK: f64 = 1.3;
+const BACK_FOR: Duration = Duration::from_secs(3);
+
+/// A control costs nothing; below these changes nobody sees a difference.
+const CONTROL_DOWN: f64 = 0.01;
+const CONTROL_UP: f64 = 0.02;
+const CONTROL_UP_AFTER: Duration = Duration::from_millis(100);
+
+/// A new start costs a key frame and some frames: only for what would otherwise be late, or for a picture that is clearly better.
+const REOPEN_DOWN: f64 = 0.1;
+const REOPEN_UP: f64 = 0.3;
+const REOPEN_UP_AFTER: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods)] // tests need some instant to count from
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const LIMITS: EncoderLimits = EncoderLimits {
+        least: Bitrate::kbps(300),
+        most: Bitrate::kbps(4000),
+        step: Bitrate::kbps(25),
+        interval: Duration::from_millis(100),
+        method: RateMethod::Control,
+    };
+
+    fn viewers(kbps: &[u64]) -> BTreeMap<usize, Bitrate> {
+        kbps.iter()
+            .map(|it| Bitrate::kbps(*it))
+            .enumerate()
+            .collect()
+    }
+
+    #[test]
+    fn slowest_viewer_decides() {
+        let mut shared = SharedRate::new(LIMITS, Bitrate::kbps(1500));
+        let took = shared.update(&viewers(&[3000, 1000, 2000]), Instant::now());
+        assert_eq!(took, Some(Bitrate::kbps(1000)));
+        assert_eq!(shared.why().to_string(), "viewer 1 has the slowest link");
+    }
+
+    #[test]
+    fn viewer_below_the_floor_drags_nobody_down_and_comes_back_when_it_stays_above() {
+        let start = Instant::now();
+        let mut shared = SharedRate::new(LIMITS, Bitrate::kbps(1500));
+        shared.update(&viewers(&[3000, 250, 2000]), start);
+        assert_eq!(shared.target(), Bitrate::kbps(2000));
+        assert!(shared.is_behind(&1));
+
+        // Above the floor for a moment is not enough.
+        shared.update(&viewers(&[3000, 600, 2000]), start + Duration::from_secs(1));
+        shared.update(&viewers(&[3000, 200, 2000]), start + Duration::from_secs(2));
+        shared.update(&viewers(&[3000, 600, 2000]), start + Duration::from_secs(3));
+        assert_eq!(shared.target(), Bitrate::kbps(2000));
+        shared.update(&viewers(&[3000, 600, 2000]), start + Duration::from_secs(6));
+        assert_eq!(shared.target(), Bitrate::kbps(600));
+    }
+
+    #[test]
+    fn lone_viewer_is_followed_down_to_the_least() {
+        let mut shared = SharedRate::new(LIMITS, Bitrate::kbps(1500));
+        let took = shared.update(&viewers(&[120]), Instant::now());
+        assert_eq!(took, Some(LIMITS.least));
+        assert_eq!(*shared.why(), Why::Least);
+    }
+
+    #[test]
+    fn encoder_that_must_be_opened_again_is_left_alone_for_little() {
+        let limits = EncoderLimits {
+            method: RateMethod::Reopen,
+            ..LIMITS
+        };
+        let start = Instant::now();
+        let mut shared = SharedRate::new(limits, Bitrate::kbps(1500));
+        assert_eq!(shared.update(&viewers(&[1400]), start), None);
+        let down = shared.update(&viewers(&[1000]), start);
+        assert_eq!(down, Some(Bitrate::kbps(1000)));
+        assert_eq!(
+            shared.update(&viewers(&[2000]), start + Duration::from_secs(1)),
+            None
+        );
+        let up = shared.update(&viewers(&[2000]), start + Duration::from_secs(6));
+        assert_eq!(up, Some(Bitrate::kbps(2000)));
+    }
+
+    proptest! {
+        #[test]
+        fn target_stays_on_the_grid_and_moves_no_faster_than_the_encoder_can(
+            steps in vec((vec(50u64..9000, 0..5), 1u64..400), 1..60),
+        ) {
+            let mut now = Instant::now();
+            let mut shared = SharedRate::new(LIMITS, Bitrate::kbps(1500));
+            let mut moved: Option<Instant> = None;
+            for (rates, elapsed) in steps {
+                now += Duration::from_millis(elapsed);
+                if let Some(target) = shared.update(&viewers(&rates), now) {
+                    prop_assert!((LIMITS.least..=LIMITS.most).contains(&target));
+                    prop_assert_eq!(target.as_bps() % LIMITS.step.as_bps(), 0);
+                    prop_assert!(moved.is_none_or(|moved| now >= moved + LIMITS.interval));
+                    moved = Some(now);
+                }
+            }
+        }
+    }
+}
