@@ -175,8 +175,12 @@ struct RelayArgs {
     /// Holds username:credential for the TURN servers
     #[arg(long, value_name = "FILE", requires = "ice_servers")]
     turn_login_file: Option<PathBuf>,
-    /// A web page that may connect besides the relay's own, for example https://fleet.example.com; may be repeated
-    #[arg(long = "origin", value_name = "ORIGIN")]
+    // As an attribute: rustdoc takes a URL in a comment for a forgotten link.
+    #[arg(
+        long = "origin",
+        value_name = "ORIGIN",
+        help = "A web page that may connect besides the relay's own, for example https://fleet.example.com; may be repeated"
+    )]
     origins: Vec<String>,
 }
 
