@@ -17,6 +17,7 @@ use emulator::traces::Trace;
 use emulator::world::{Scenario, run};
 use emulator::{ms, reference};
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 
 /// One run for each seed; what the first viewer saw.
 fn runs(scenario: impl Fn(u64) -> Scenario) -> Vec<Seen> {
@@ -266,7 +267,13 @@ fn estimate_falls_when_a_link_narrows_under_a_still_picture() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
+    // The same forty links every time, so that a change of the estimator is what changes the outcome.
+    #![proptest_config(ProptestConfig {
+        cases: 40,
+        failure_persistence: None,
+        rng_seed: RngSeed::Fixed(40),
+        ..ProptestConfig::default()
+    })]
 
     /// On any steady link the estimate comes to rest near what the link carries: it does not starve, does not stay above, and does
     /// not swing for ever.
