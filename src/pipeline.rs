@@ -19,7 +19,7 @@ use crate::camera::{Camera, CameraError};
 use crate::encoder::{Encoder, EncoderError, Submitted};
 use crate::media::h264::ProfileLevelId;
 use crate::media::rate::{KEY_FRAME_SPACING, KeyFrameGate};
-use crate::media::{AccessUnit, Bitrate, Frame, MediaTime};
+use crate::media::{AccessUnit, Bitrate, Frame};
 use crate::metrics::CameraMetrics;
 use crate::viewer::packetizer::pack;
 
@@ -378,15 +378,6 @@ impl InEncoder {
 /// Linux keeps 15 characters of a thread's name.
 fn thread_name(camera: &str) -> String {
     format!("cam-{camera}").chars().take(15).collect()
-}
-
-/// The clock that capture times are on.
-pub fn media_now() -> MediaTime {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-    MediaTime::from_monotonic(Duration::new(
-        now.tv_sec.unsigned_abs(),
-        now.tv_nsec.unsigned_abs() as u32,
-    ))
 }
 
 /// What fits one datagram on any path with an MTU of 1280 (IPv6's least, and what LTE and VPNs leave): less 40 IPv6, 8 UDP, 12 RTP,
