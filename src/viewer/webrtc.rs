@@ -99,6 +99,17 @@ enum Command {
     Close,
 }
 
+impl Command {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Answer(_) => "answer",
+            Self::Candidate(_) => "candidate",
+            Self::RestartIce => "ICE restart",
+            Self::Close => "close",
+        }
+    }
+}
+
 impl Peer {
     /// Starts the viewer's task; it makes an offer for pictures of `profile`.
     ///
@@ -146,7 +157,9 @@ impl Peer {
         match self.commands.try_send(command) {
             Ok(()) => {}
             Err(mpsc::error::TrySendError::Full(command)) => {
-                warn!(viewer = %self.viewer, ?command, "viewer is behind, dropping a command");
+                // Its words hold addresses and the password of the ICE session.
+                let dropped = command.name();
+                warn!(viewer = %self.viewer, dropped, "viewer is behind, leaving out what it was told");
             }
             Err(mpsc::error::TrySendError::Closed(_)) => {
                 debug!(viewer = %self.viewer, "viewer is gone already");
@@ -306,7 +319,8 @@ impl Session {
                 }
                 Action::AddCandidate(candidate) => {
                     if let Err(error) = self.connection.add_candidate(candidate).await {
-                        warn!(%error, "cannot use a candidate of the browser, going on without it");
+                        warn!("cannot use a candidate of the browser, going on without it");
+                        debug!(%error, "why the candidate is of no use");
                     }
                 }
                 Action::RestartIce => match self.connection.offer_another_way().await {
