@@ -29,9 +29,11 @@
 
 pub mod app;
 pub mod backoff;
+
 pub mod camera;
 pub mod cli;
 pub mod config;
+mod document;
 pub mod encoder;
 pub mod http;
 pub mod media;
