@@ -48,6 +48,7 @@ const RINGS: &[(Ring, &[&str])] = &[
             "supervisor::*",
             "viewer",
             "viewer::packetizer",
+            "viewer::reach",
             "viewer::signalled",
         ],
     ),

@@ -1,7 +1,5 @@
 //! One camera: its pipeline, its relay sessions, and who sits before it.
 
-use std::collections::BTreeSet;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
@@ -21,8 +19,8 @@ use crate::pipeline::feed::Outlet;
 use crate::pipeline::{self, Outlets, Pipeline};
 use crate::relay::client::LinkEvent;
 use crate::relay::session::{Action, Input, LinkState};
-use crate::viewer::ViewerId;
 use crate::viewer::webrtc::{Peer, PeerEvent, PeerSettings, PeerStatistics};
+use crate::viewer::{Reach, ViewerId};
 
 /// A camera and everyone who wants to see it.
 pub(super) struct Seat {
@@ -33,8 +31,7 @@ pub(super) struct Seat {
     pub(super) profile: Option<ProfileLevelId>,
     pub(super) lines: Vec<Line>,
     peers: PeerSettings,
-    /// Where viewers' ways began when they were last looked for.
-    reachable: BTreeSet<IpAddr>,
+    reach: Reach,
     pipeline: Option<Pipeline>,
     outlets: Outlets,
     reports: mpsc::UnboundedReceiver<pipeline::Report>,
@@ -82,7 +79,7 @@ impl Seat {
             profile: None,
             lines: Vec::new(),
             peers,
-            reachable: BTreeSet::new(),
+            reach: Reach::default(),
             pipeline: None,
             outlets,
             reports,
@@ -91,11 +88,12 @@ impl Seat {
     }
 
     pub(super) fn start_sessions(&mut self, network: Option<&Network>, now: Instant) {
-        self.reachable = network
-            .into_iter()
-            .flat_map(Network::reachable)
-            .copied()
-            .collect();
+        if let Some(network) = network {
+            self.reach.note(
+                network.reachable().copied().collect(),
+                network.has_way_out(),
+            );
+        }
         for line in &mut self.lines {
             line.session.handle(Input::Start, now);
         }
@@ -229,20 +227,16 @@ impl Seat {
         }
     }
 
-    /// Checks the links at once. Viewers look for new ways when an address is gone and there is another: a restart gives up
-    /// the way that they have, which an address that merely came (a container's, a second network's) does not harm.
+    /// Checks the links at once, and lets the viewers know.
     pub(super) fn network_changed(&mut self, network: &Network, now: Instant) {
-        let reachable: BTreeSet<_> = network.reachable().copied().collect();
-        let moved = !reachable.is_empty() && !self.reachable.is_subset(&reachable);
-        if !reachable.is_empty() {
-            self.reachable = reachable;
-        }
+        let reachable = network.reachable().copied().collect();
+        let change = self.reach.note(reachable, network.has_way_out());
         for line in &mut self.lines {
             let addresses = Arc::clone(&network.addresses);
             line.session
                 .handle(Input::NetworkChanged { addresses }, now);
-            if moved {
-                line.restart_ice();
+            if let Some(change) = change {
+                line.tell_viewers(change);
             }
         }
     }
