@@ -51,6 +51,9 @@ pub struct CameraStatus {
     /// profile_idc, constraint flags and level_idc of the last SPS, in hex.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub profile_level_id: Option<String>,
+    /// Pictures that came damaged or short since the service started: a bad cable or hub.
+    #[serde(default)]
+    pub damaged_frames: u64,
     pub relays: Vec<RelayStatus>,
     pub viewers: Vec<ViewerStatus>,
 }

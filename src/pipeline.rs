@@ -195,6 +195,7 @@ struct Turner {
     profile: Option<ProfileLevelId>,
     told_moved: Option<Instant>,
     copied_bytes: u64,
+    damaged_frames: u64,
 }
 
 impl Turner {
@@ -214,6 +215,7 @@ impl Turner {
             profile: None,
             told_moved: None,
             copied_bytes: 0,
+            damaged_frames: 0,
         }
     }
 
@@ -248,7 +250,9 @@ impl Turner {
         while let Some(unit) = self.passing(|it| it.encoder.try_access_unit())?.flatten() {
             self.deliver(&unit, now);
         }
-        if let Some(frame) = self.camera.try_frame()? {
+        let frame = self.camera.try_frame();
+        self.count_damaged();
+        if let Some(frame) = frame? {
             self.count(&frame);
             if self.pending.replace(frame).is_some() {
                 self.outlets.metrics.frames_dropped.add(1);
@@ -339,6 +343,12 @@ impl Turner {
         self.next_sequence = Some(frame.sequence.wrapping_add(1));
         self.outlets.metrics.frames.add(1 + missed);
         self.outlets.metrics.frames_dropped.add(missed);
+    }
+
+    fn count_damaged(&mut self) {
+        let before = std::mem::replace(&mut self.damaged_frames, self.camera.damaged_frames());
+        let metrics = &self.outlets.metrics;
+        metrics.frames_damaged.add(self.damaged_frames - before);
     }
 
     /// Turns an error that passes into a log line and `None`.

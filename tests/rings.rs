@@ -29,8 +29,11 @@ const RINGS: &[(Ring, &[&str])] = &[
         &[
             "backoff",
             "board",
+            "board::*",
             "config",
             "config::*",
+            "document",
+            "document::*",
             "media",
             "media::*",
             "metrics",

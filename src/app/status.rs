@@ -62,6 +62,7 @@ fn camera(seat: &Seat, index: usize, supervisor: &Supervisor, now: Instant) -> C
         failure: supervisor.failure(index).map(str::to_owned),
         next_try_in_s,
         profile_level_id: seat.profile.map(|profile| profile.to_string()),
+        damaged_frames: seat.metrics.frames_damaged.value(),
         relays: seat.lines.iter().map(|line| relay(line, now)).collect(),
         viewers: seat.lines.iter().flat_map(viewers).collect(),
     }
