@@ -20,13 +20,11 @@ mod journal;
 mod ladder;
 mod level;
 pub mod pairing;
-mod profile;
 mod session;
 mod standing;
 mod units;
 mod watch;
 
-use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -34,17 +32,17 @@ use std::time::{Duration, Instant};
 use tracing::{debug, info, warn};
 
 use super::convert::Writer;
-use super::{Encoder, EncoderError, Submitted, ZeroCopyPath};
+use super::{Encoder, EncoderError, Submitted};
+use crate::board::{BitrateMethod, EncoderProfile, KeyFrameMethod, PicturePath, Rung};
 use crate::media::{AccessUnit, Bitrate, Frame};
 use crate::v4l2::V4l2Error;
 
 pub use aside::left_behind;
-pub use profile::{Change, EncoderProfile, KeyFrameMethod};
 pub use standing::Standing;
 
 use aside::{Aside, Outcome};
 use journal::Journal;
-use ladder::{Ladder, Rung};
+use ladder::Ladder;
 use session::{Blueprint, Coded, Session};
 use units::{Became, Units};
 use watch::Watch;
@@ -79,7 +77,7 @@ pub struct M2mEncoder {
 struct Setup {
     /// For people: `vh264enc (/dev/video2)`.
     name: String,
-    path: ZeroCopyPath,
+    path: PicturePath,
     blueprint: Blueprint,
     /// Copies or converts, on the path of that name.
     writer: Option<Writer>,
@@ -140,7 +138,8 @@ impl Encoder for M2mEncoder {
     }
 
     fn set_bitrate(&mut self, target: Bitrate) -> Result<Bitrate, EncoderError> {
-        self.rate.wanted = target.max(self.setup.blueprint.profile.rate_floor);
+        let blueprint = &self.setup.blueprint;
+        self.rate.wanted = blueprint.profile.rate.fit(target, blueprint.aim.size);
         let now = Instant::now();
         self.turn_rate(now)
             .map_err(|refusal| EncoderError::Bitrate {
@@ -156,14 +155,14 @@ impl Encoder for M2mEncoder {
     }
 
     fn makes_key_frames_on_request(&self) -> bool {
-        true
+        self.setup.blueprint.profile.key_frames.method != KeyFrameMethod::Wait
     }
 
     fn name(&self) -> &str {
         &self.setup.name
     }
 
-    fn zero_copy_path(&self) -> Option<ZeroCopyPath> {
+    fn picture_path(&self) -> Option<PicturePath> {
         Some(self.setup.path)
     }
 }
@@ -294,7 +293,7 @@ impl M2mEncoder {
                         Became::Lost
                     }
                     Coded::Buffer { stamp, is_full, .. } => {
-                        let goes_on = is_full && self.setup.blueprint.profile.fragmented;
+                        let goes_on = is_full && self.setup.blueprint.profile.coded.fragmented;
                         self.units.take(stamp, goes_on, &mut self.journal)
                     }
                 },
@@ -374,9 +373,9 @@ impl M2mEncoder {
     fn patience(&self) -> Duration {
         let profile = &self.setup.blueprint.profile;
         let patience = if self.is_fresh {
-            profile.first_unit
+            profile.patience.first_unit
         } else {
-            profile.unit
+            profile.patience.unit.min(UNIT_PATIENCE_AT_MOST)
         };
         patience.max(self.setup.blueprint.aim.interval * FRAMES_OF_PATIENCE)
     }
@@ -407,11 +406,12 @@ impl M2mEncoder {
         if let Err(refusal) = session.collect_raw() {
             return Err(self.climb(Some(session), &refusal.to_string(), now));
         }
-        if session.in_flight() >= self.setup.blueprint.profile.raw_in_flight {
+        if session.in_flight() >= self.setup.blueprint.profile.raw.in_flight as usize {
             self.state = State::Working(session);
             return Ok(Submitted::Full(frame));
         }
-        let is_overdue = |asked: Instant| now >= asked + KEY_FRAME_AGAIN;
+        let again_after = self.setup.blueprint.profile.key_frames.again_after;
+        let is_overdue = |asked: Instant| now >= asked + again_after;
         let is_owed = self.key_frame_asked.is_some_and(is_overdue)
             || self.units.needs_key_frame() && self.key_frame_asked.is_none();
         if (key_frame || is_owed) && !self.is_fresh {
@@ -500,27 +500,30 @@ impl M2mEncoder {
         session: &Session,
         now: Instant,
     ) -> Result<Option<Rung>, V4l2Error> {
-        let profile = &self.setup.blueprint.profile;
-        let by_control =
-            profile.key_frame == KeyFrameMethod::Control && session.has_force_key_frame();
-        if by_control {
-            self.key_frame_asked = Some(now);
-            return session.force_key_frame().map(|()| None);
-        }
-        let is_too_soon = |at: Instant| now < at + profile.key_frame_min_interval;
-        if self.key_frame_planned.is_some_and(is_too_soon) {
+        let rules = &self.setup.blueprint.profile.key_frames;
+        let method = match rules.method {
+            KeyFrameMethod::Force if !session.has_force_key_frame() => rules.otherwise,
+            method => method,
+        };
+        let rung = match method {
+            KeyFrameMethod::Force => {
+                self.key_frame_asked = Some(now);
+                return session.force_key_frame().map(|()| None);
+            }
+            KeyFrameMethod::Wait => return Ok(None),
+            KeyFrameMethod::ResetCapture if self.ladder.has(Rung::ResetCapture) => {
+                Rung::ResetCapture
+            }
+            KeyFrameMethod::ResetCapture | KeyFrameMethod::Reopen => Rung::Reopen,
+        };
+        if self
+            .key_frame_planned
+            .is_some_and(|at| now < at + rules.spacing)
+        {
             return Ok(None);
         }
         self.key_frame_planned = Some(now);
-        let can_reset = self.ladder.has(Rung::ResetCapture);
-        Ok(Some(match profile.key_frame {
-            KeyFrameMethod::Control | KeyFrameMethod::ResetCapture if can_reset => {
-                Rung::ResetCapture
-            }
-            KeyFrameMethod::Control | KeyFrameMethod::ResetCapture | KeyFrameMethod::Reopen => {
-                Rung::Reopen
-            }
-        }))
+        Ok(Some(rung))
     }
 
     /// Brings the bitrate to what is wanted, if it may be changed now.
@@ -529,11 +532,12 @@ impl M2mEncoder {
         let Some(target) = self.rate.due(&profile, now) else {
             return Ok(());
         };
-        match (profile.rate, &mut self.state) {
-            (Change::Live, State::Ready(session) | State::Working(session)) => {
-                self.rate.took = session.set_bitrate(target)?;
-            }
-            (Change::Reopen, State::Working(_)) => {
+        match (profile.rate.method, &mut self.state) {
+            (
+                BitrateMethod::Live | BitrateMethod::NextFrame,
+                State::Ready(session) | State::Working(session),
+            ) => self.rate.took = session.set_bitrate(target)?,
+            (BitrateMethod::Reopen, State::Working(_)) => {
                 let State::Working(session) = std::mem::replace(&mut self.state, State::GivenUp)
                 else {
                     return Ok(());
@@ -545,7 +549,9 @@ impl M2mEncoder {
                 let _ = self.plan(session, Rung::Reopen, now);
             }
             // It is set when the encoder is back.
-            (Change::Live | Change::Reopen, _) => return Ok(()),
+            (BitrateMethod::Live | BitrateMethod::NextFrame | BitrateMethod::Reopen, _) => {
+                return Ok(());
+            }
         }
         self.setup.blueprint.aim.bitrate = target;
         self.rate.aimed = target;
@@ -561,8 +567,8 @@ impl M2mEncoder {
         now: Instant,
     ) -> Result<(), EncoderError> {
         let profile = &self.setup.blueprint.profile;
-        if profile.drain && session.drain().unwrap_or(false) {
-            let until = now + profile.drain_deadline;
+        if session.drain().unwrap_or(false) {
+            let until = now + profile.drain.deadline.min(DRAIN_AT_MOST);
             self.state = State::Draining {
                 session,
                 until,
@@ -582,7 +588,7 @@ impl M2mEncoder {
         }
         let Some(rung) = rung else {
             if let Some(session) = session {
-                close(session, self.setup.blueprint.profile.ioctl, now);
+                close(session, self.setup.blueprint.profile.patience.call, now);
             }
             return self.given_up(found);
         };
@@ -592,7 +598,7 @@ impl M2mEncoder {
         EncoderError::Recovering {
             encoder: self.setup.name.clone(),
             found: found.to_owned(),
-            remedy: rung.to_string(),
+            remedy: ladder::remedy(rung),
         }
     }
 
@@ -604,13 +610,13 @@ impl M2mEncoder {
     ) -> Result<(), EncoderError> {
         self.watch.deafen();
         let blueprint = self.setup.blueprint.clone();
-        let until = now + blueprint.profile.ioctl;
+        let until = now + blueprint.profile.patience.call;
         let act = move || match (errand, session) {
             (Errand::Start, Some(mut session)) => session.start().map(|()| session),
             (Errand::Climb(Rung::ResetCapture), Some(mut session)) => {
                 session.restart_capture().map(|()| session)
             }
-            (Errand::Climb(Rung::RestartBoth), Some(session)) => session.restart_both(&blueprint),
+            (Errand::Climb(Rung::Reinitialise), Some(session)) => session.reinitialise(&blueprint),
             (Errand::Start | Errand::Climb(_), session) => {
                 drop(session);
                 Session::open(&blueprint)
@@ -633,7 +639,7 @@ impl M2mEncoder {
                 self.is_fresh = true;
                 self.units.reset();
             }
-            Errand::Climb(Rung::RestartBoth | Rung::Reopen) => {
+            Errand::Climb(Rung::Reinitialise | Rung::Reopen | Rung::Software) => {
                 self.journal.clear();
                 self.units.reset();
                 self.lost_since = None;
@@ -690,13 +696,9 @@ impl Rate {
         if self.wanted == self.aimed {
             return None;
         }
-        let (spacing, least) = match profile.rate {
-            Change::Live => (profile.rate_min_interval, 0.0),
-            Change::Reopen => (profile.reopen_min_interval, profile.reopen_min_change),
-        };
-        let is_too_soon = self.changed.is_some_and(|at| now < at + spacing);
-        let change = self.wanted.as_bps() as f64 / self.aimed.as_bps().max(1) as f64 - 1.0;
-        (!is_too_soon && change.abs() >= least).then_some(self.wanted)
+        let rules = &profile.rate;
+        let is_too_soon = self.changed.is_some_and(|at| now < at + rules.spacing);
+        (!is_too_soon && rules.is_worth(self.aimed, self.wanted)).then_some(self.wanted)
     }
 }
 
@@ -705,8 +707,8 @@ impl Errand {
         match self {
             Self::Start => "start",
             Self::Climb(Rung::ResetCapture) => "reset",
-            Self::Climb(Rung::RestartBoth) => "set up again",
-            Self::Climb(Rung::Reopen) => "open again",
+            Self::Climb(Rung::Reinitialise) => "set up again",
+            Self::Climb(Rung::Reopen | Rung::Software) => "open again",
         }
     }
 }
@@ -720,27 +722,32 @@ impl AsFd for M2mEncoder {
 impl Drop for M2mEncoder {
     fn drop(&mut self) {
         let now = Instant::now();
-        let limit = self.setup.blueprint.profile.ioctl.min(CLOSE_AT_MOST);
+        let limit = self
+            .setup
+            .blueprint
+            .profile
+            .patience
+            .call
+            .min(CLOSE_AT_MOST);
         match std::mem::replace(&mut self.state, State::GivenUp) {
-            State::Ready(session)
-            | State::Working(session)
-            | State::Draining { session, .. } => {
+            State::Ready(session) | State::Working(session) | State::Draining { session, .. } => {
                 self.watch.deafen();
                 if !close(session, limit, now) {
-                    self.setup
-                        .standing
-                        .suspend(&self.setup.blueprint.node, now);
+                    self.setup.standing.suspend(&self.setup.blueprint.node, now);
                 }
             }
-            // The thread closes what it has when it comes back.
-            State::Aside(..) | State::GivenUp => {}
+            State::Aside(_, aside) => match aside.wait(limit) {
+                Outcome::Done(Ok(session)) => {
+                    close(session, limit, now);
+                }
+                Outcome::Done(Err(_)) => {}
+                Outcome::NotYet | Outcome::Lost => {
+                    let standing = &self.setup.standing;
+                    standing.suspend(&self.setup.blueprint.node, now);
+                }
+            },
+            State::GivenUp => {}
         }
-    }
-}
-
-impl fmt::Display for Errand {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.what())
     }
 }
 
@@ -755,11 +762,14 @@ fn close(session: Box<Session>, limit: Duration, now: Instant) -> bool {
     }
 }
 
-/// Half a second: bcm2835-codec's rate control may skip the very frame that was to be the key frame.
-const KEY_FRAME_AGAIN: Duration = Duration::from_millis(500);
+/// The supervisor ends a pipeline that gives nothing for two seconds.
+const UNIT_PATIENCE_AT_MOST: Duration = Duration::from_millis(1500);
+
+/// Two frames are inside. An encoder that does not bring them out in so long does not know how to drain.
+const DRAIN_AT_MOST: Duration = Duration::from_millis(500);
 
 /// An encoder that gave none after two requests will give none.
-const KEY_FRAME_PATIENCE: Duration = Duration::from_millis(1500);
+const KEY_FRAME_PATIENCE: Duration = Duration::from_millis(1800);
 
 /// A slow camera makes a slow encoder: at 2 frames a second nothing for a second is no fault.
 const FRAMES_OF_PATIENCE: u32 = 4;

@@ -102,7 +102,9 @@ impl Writer {
         match (self.layout, self.to.fourcc) {
             (Layout::Jpeg, _) => self.write_jpeg(bytes, room)?,
             (Layout::Yuyv | Layout::Uyvy, Fourcc::NV12) => self.write_packed_as_nv12(bytes, room),
-            (Layout::Yuyv | Layout::Uyvy, Fourcc::YU12) => self.write_packed_as_yu12(bytes, room)?,
+            (Layout::Yuyv | Layout::Uyvy, Fourcc::YU12) => {
+                self.write_packed_as_yu12(bytes, room)?
+            }
             (Layout::Yuyv | Layout::Uyvy, _) => {
                 let line = self.layout.line_bytes(self.from.size);
                 copy_lines(bytes, self.from.stride, room, self.to.stride, line);
@@ -169,8 +171,8 @@ impl Writer {
             let (upper, lower) = two.split_at(from);
             let (y_upper, y_lower) = y.split_at_mut(to);
             let pixels = (upper.as_chunks::<4>().0.iter()).zip(lower.as_chunks::<4>().0);
-            let luma = (y_upper.as_chunks_mut::<2>().0.iter_mut())
-                .zip(y_lower.as_chunks_mut::<2>().0);
+            let luma =
+                (y_upper.as_chunks_mut::<2>().0.iter_mut()).zip(y_lower.as_chunks_mut::<2>().0);
             let chroma = uv.as_chunks_mut::<2>().0;
             for (((upper, lower), (y_upper, y_lower)), uv) in
                 pixels.zip(luma).zip(chroma).take(width / 2)

@@ -78,12 +78,9 @@ impl<T: Send + 'static> Aside<T> {
         }
     }
 
-    /// Waits for the end, or the deadline.
-    pub(super) fn wait(&self, now: Instant) -> Outcome<T> {
-        match self
-            .result
-            .recv_timeout(self.until.saturating_duration_since(now))
-        {
+    /// Waits for the end, or so long.
+    pub(super) fn wait(&self, limit: Duration) -> Outcome<T> {
+        match self.result.recv_timeout(limit) {
             Ok(done) => Outcome::Done(done),
             Err(RecvTimeoutError::Timeout) => self.leave_behind(),
             Err(RecvTimeoutError::Disconnected) => Outcome::Lost,
@@ -122,7 +119,7 @@ pub(super) fn within<T: Send + 'static>(
     act: impl FnOnce() -> T + Send + 'static,
 ) -> std::io::Result<Option<T>> {
     let aside = Aside::start(what, now + limit, None, act)?;
-    Ok(match aside.wait(now) {
+    Ok(match aside.wait(limit) {
         Outcome::Done(done) => Some(done),
         Outcome::NotYet | Outcome::Lost => None,
     })
@@ -167,6 +164,7 @@ mod tests {
         let until = now + Duration::from_secs(600);
         let aside =
             Aside::<()>::start("open", until, None, || panic!("the driver's answer")).unwrap();
-        assert!(matches!(aside.wait(now), Outcome::Lost));
+        let minutes = Duration::from_secs(600);
+        assert!(matches!(aside.wait(minutes), Outcome::Lost));
     }
 }

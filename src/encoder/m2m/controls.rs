@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tracing::{debug, warn};
 
-use super::level::Level;
-use super::profile::EncoderProfile;
+use super::level;
+use crate::board::{EncoderProfile, H264Profile, Level, LevelRemedy, RateMode};
 use crate::media::{Bitrate, Size};
 use crate::v4l2::{Control, ControlId, Device, V4l2Error};
 
@@ -23,6 +23,8 @@ pub(super) struct Aim {
     pub(super) size: Size,
     pub(super) interval: Duration,
     pub(super) bitrate: Bitrate,
+    /// What it may become later.
+    pub(super) ceiling: Bitrate,
 }
 
 impl Controls {
@@ -33,27 +35,21 @@ impl Controls {
         aim: &Aim,
     ) -> Result<(Self, Bitrate), V4l2Error> {
         let level = set_level(device, profile, aim)?;
-        set_profile(device, profile)?;
-        if let Some(mode) = profile.rate_mode {
-            set_if_there(device, ControlId::BITRATE_MODE, mode.into())?;
-        }
-        // Else some encoders take the bitrate for a suggestion (wave5, s5p-mfc).
-        set_if_there(device, ControlId::FRAME_RC_ENABLE, 1)?;
-        // WebRTC shows pictures in the order they come.
-        set_if_there(device, ControlId::B_FRAMES, 0)?;
-        // Units are easier to follow with their headers; where it cannot be had they are joined here.
-        set_if_there(device, ControlId::HEADER_MODE, HEADERS_JOINED)?;
-        set_if_there(device, ControlId::REPEAT_SEQ_HEADER, 1)?;
-        // Viewers ask for the key frames that they need.
-        set_if_there(device, ControlId::GOP_SIZE, GOP)?;
-        for (id, value) in &profile.controls {
-            set_if_there(device, *id, *value)?;
+        set_first(device, ControlId::H264_PROFILE, &profile.profiles, |it| {
+            menu_profile(*it)
+        })?;
+        set_first(
+            device,
+            ControlId::BITRATE_MODE,
+            &profile.rate.modes,
+            |mode| menu_mode(*mode),
+        )?;
+        for (control, value) in &profile.controls {
+            set_if_there(device, (*control).into(), i64::from(*value))?;
         }
         let controls = Self {
             bitrate: device.query_control(ControlId::BITRATE)?,
-            has_force_key_frame: device
-                .query_control(ControlId::FORCE_KEY_FRAME)?
-                .is_some(),
+            has_force_key_frame: device.query_control(ControlId::FORCE_KEY_FRAME)?.is_some(),
             level,
         };
         let took = controls.set_bitrate(device, aim.bitrate)?;
@@ -69,6 +65,8 @@ impl Controls {
         let Some(control) = &self.bitrate else {
             return Ok(target);
         };
+        let most = self.level.and_then(level::highest_bitrate);
+        let target = most.map_or(target, |most| target.min(most));
         let wanted = i64::try_from(target.as_bps()).unwrap_or(i64::MAX);
         device.set_control(ControlId::BITRATE, control.nearest(wanted))?;
         let took = device.control(ControlId::BITRATE)?;
@@ -79,22 +77,38 @@ impl Controls {
         device.set_control(ControlId::FORCE_KEY_FRAME, 1)
     }
 
-    /// bcm2835-codec's firmware knows better than table A-1 what it will do: it refuses to start, and the next level may do.
-    pub(super) fn raise_level(&mut self, device: &Device) -> Result<bool, V4l2Error> {
-        let Some(next) = self.level.and_then(Level::next) else {
-            return Ok(false);
-        };
-        self.level = Some(next);
-        if !device.has_menu_entry(ControlId::H264_LEVEL, next.entry())? {
-            return Ok(false);
+    /// What may make a firmware start that refused the level. False: nothing is left.
+    pub(super) fn ease(
+        &mut self,
+        device: &Device,
+        remedies: &[LevelRemedy],
+    ) -> Result<bool, V4l2Error> {
+        for remedy in remedies {
+            let is_easier = match remedy {
+                LevelRemedy::RaiseLevel => self.raise_level(device)?,
+                LevelRemedy::LowerBitrate => self.lower_bitrate(device)?,
+            };
+            if is_easier {
+                return Ok(true);
+            }
         }
-        debug!(entry = next.entry(), "the encoder wants a higher level");
-        set_if_there(device, ControlId::H264_LEVEL, next.entry().into())?;
-        Ok(true)
+        Ok(false)
+    }
+
+    /// bcm2835-codec's firmware knows better than table A-1 what it will do: it refuses to start, and the next level may do.
+    fn raise_level(&mut self, device: &Device) -> Result<bool, V4l2Error> {
+        while let Some(next) = self.level.and_then(level::next) {
+            self.level = Some(next);
+            if set_menu_level(device, next)? {
+                debug!(level = %next, "the encoder wants a higher level");
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// For an encoder that refuses every level: three quarters of the rate.
-    pub(super) fn lower_bitrate(&self, device: &Device) -> Result<bool, V4l2Error> {
+    fn lower_bitrate(&self, device: &Device) -> Result<bool, V4l2Error> {
         let Some(control) = &self.bitrate else {
             return Ok(false);
         };
@@ -109,42 +123,66 @@ impl Controls {
     }
 }
 
-/// Level first: some drivers look at it when the format is set.
+/// The lowest that allows the stream, and that the profile and the driver have.
 fn set_level(
     device: &Device,
     profile: &EncoderProfile,
     aim: &Aim,
 ) -> Result<Option<Level>, V4l2Error> {
-    if device.query_control(ControlId::H264_LEVEL)?.is_none() {
-        return Ok(None);
-    }
-    let needed = Level::needed(aim.size, aim.interval, aim.bitrate);
-    let least = Level::from_idc(profile.level_min);
-    let most = Level::from_idc(profile.level_max);
-    let mut level = needed.or(most).max(least);
-    if level > most && most.is_some() {
-        level = most;
-    }
+    let rules = &profile.level;
+    let needed = level::needed(aim.size, aim.interval, aim.ceiling).unwrap_or(rules.most);
+    let mut level = Some(needed.clamp(rules.least, rules.most));
     while let Some(it) = level {
-        if device.has_menu_entry(ControlId::H264_LEVEL, it.entry())? {
-            set_if_there(device, ControlId::H264_LEVEL, it.entry().into())?;
+        if set_menu_level(device, it)? {
             return Ok(level);
         }
-        level = it.next();
+        level = level::next(it);
     }
     Ok(None)
 }
 
-/// The first that it has. Without any it makes what it makes, and the SPS tells.
-fn set_profile(device: &Device, profile: &EncoderProfile) -> Result<(), V4l2Error> {
-    for entry in &profile.profile_order {
-        if device.has_menu_entry(ControlId::H264_PROFILE, *entry)?
-            && set_if_there(device, ControlId::H264_PROFILE, i64::from(*entry))?
-        {
-            return Ok(());
+fn set_menu_level(device: &Device, level: Level) -> Result<bool, V4l2Error> {
+    let Some(entry) = level::menu_entry(level) else {
+        return Ok(false);
+    };
+    set_entry(device, ControlId::H264_LEVEL, entry)
+}
+
+/// The first of these that the driver has. Without any it does what it does.
+fn set_first<T>(
+    device: &Device,
+    id: ControlId,
+    wanted: &[T],
+    entry: impl Fn(&T) -> u32,
+) -> Result<(), V4l2Error> {
+    for it in wanted {
+        if set_entry(device, id, entry(it))? {
+            break;
         }
     }
     Ok(())
+}
+
+fn set_entry(device: &Device, id: ControlId, entry: u32) -> Result<bool, V4l2Error> {
+    Ok(device.has_menu_entry(id, entry)? && set_if_there(device, id, entry.into())?)
+}
+
+/// `enum v4l2_mpeg_video_h264_profile`
+fn menu_profile(profile: H264Profile) -> u32 {
+    match profile {
+        H264Profile::Baseline => 0,
+        H264Profile::ConstrainedBaseline => 1,
+        H264Profile::Main => 2,
+        H264Profile::High => 4,
+    }
+}
+
+/// `enum v4l2_mpeg_video_bitrate_mode`
+fn menu_mode(mode: RateMode) -> u32 {
+    match mode {
+        RateMode::Vbr => 0,
+        RateMode::Cbr => 1,
+    }
 }
 
 /// Whether the driver has it and took it. Only what ends everything is an error: an encoder without a knob encodes too.
@@ -162,12 +200,6 @@ fn set_if_there(device: &Device, id: ControlId, value: i64) -> Result<bool, V4l2
         }
     }
 }
-
-/// `V4L2_MPEG_VIDEO_HEADER_MODE_JOINED_WITH_1ST_FRAME`
-const HEADERS_JOINED: i64 = 1;
-
-/// Ten seconds at 30 frames a second: a viewer that lost a picture asks at once, so this only heals what nobody noticed.
-const GOP: i64 = 300;
 
 /// No picture of use is coded below.
 const LEAST_BITRATE: i64 = 50_000;

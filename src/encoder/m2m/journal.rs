@@ -43,7 +43,7 @@ impl Journal {
             stamp = stamp.max(MediaTime::from_monotonic(last.since_boot() + MICROSECOND));
         }
         self.last_stamp = Some(stamp);
-        if self.entries.iter().all(Option::is_some) {
+        if self.is_full() {
             self.forget_first();
         }
         let place = self.entries.iter_mut().find(|entry| entry.is_none());
@@ -74,6 +74,19 @@ impl Journal {
         self.entries[0].is_none()
     }
 
+    /// The encoder did not take the frame that was entered last.
+    pub(super) fn take_back(&mut self, stamp: MediaTime) {
+        for entry in &mut self.entries {
+            if entry.is_some_and(|entry| entry.stamp == stamp) {
+                *entry = None;
+            }
+        }
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.entries.iter().all(Option::is_some)
+    }
+
     /// Nothing that went in will come out.
     pub(super) fn clear(&mut self) {
         self.entries = Default::default();
@@ -85,9 +98,7 @@ impl Journal {
         let exactly = waiting().find(|(_, entry)| entry.stamp == stamp);
         let nearly = || {
             waiting()
-                .filter(|(_, entry)| {
-                    entry.stamp > stamp && entry.stamp.since(stamp) < CUT_AT_MOST
-                })
+                .filter(|(_, entry)| entry.stamp > stamp && entry.stamp.since(stamp) < CUT_AT_MOST)
                 .min_by_key(|(_, entry)| entry.stamp.since(stamp))
         };
         exactly.or_else(nearly).map(|(index, _)| index)
@@ -130,7 +141,10 @@ mod tests {
         let stamps = enter(&mut journal, 2);
         assert_eq!(stamps[0], at(33_333_000), "whole microseconds");
         let found = journal.take(stamps[0]).unwrap();
-        assert_eq!((found.entry.captured, found.entry.sequence), (at(33_333_333), 1));
+        assert_eq!(
+            (found.entry.captured, found.entry.sequence),
+            (at(33_333_333), 1)
+        );
         assert_eq!(found.skipped, 0);
         assert!(!journal.is_empty());
     }

@@ -9,19 +9,9 @@
 //! A rung that was climbed too often lately is left out: an encoder that needs it all the time is better closed, and at last
 //! replaced.
 
-use std::fmt;
 use std::time::{Duration, Instant};
 
-/// One thing that may help.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Rung {
-    /// STREAMOFF and STREAMON of the CAPTURE queue.
-    ResetCapture,
-    /// Both queues stopped, freed, and set up again.
-    RestartBoth,
-    /// close(2) and open(2).
-    Reopen,
-}
+use crate::board::Rung;
 
 /// Which rungs an encoder has, and how often each was climbed.
 #[derive(Debug)]
@@ -34,12 +24,18 @@ pub(super) struct Ladder {
 impl Ladder {
     pub(super) fn new(rungs: &[Rung]) -> Self {
         Self {
-            rungs: rungs.iter().map(|rung| (*rung, [None; BUDGET])).collect(),
+            rungs: rungs
+                .iter()
+                .filter(|rung| **rung != Rung::Software)
+                .map(|rung| (*rung, [None; BUDGET]))
+                .collect(),
             next: 0,
         }
     }
 
     /// It stands still, or failed: what to try. `None`: nothing is left, until a unit comes.
+    ///
+    /// The software encoder is no rung of this ladder: it is what the next pipeline takes when nothing is left here.
     pub(super) fn climb(&mut self, now: Instant) -> Option<Rung> {
         while let Some((rung, climbed)) = self.rungs.get_mut(self.next) {
             self.next += 1;
@@ -57,26 +53,18 @@ impl Ladder {
         self.next = 0;
     }
 
-    /// This rung is known not to help here.
-    pub(super) fn remove(&mut self, rung: Rung) {
-        let before = self
-            .rungs
-            .iter()
-            .take(self.next)
-            .filter(|(it, _)| *it == rung)
-            .count();
-        self.rungs.retain(|(it, _)| *it != rung);
-        self.next -= before;
+    pub(super) fn has(&self, rung: Rung) -> bool {
+        self.rungs.iter().any(|(it, _)| *it == rung)
     }
 }
 
-impl fmt::Display for Rung {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::ResetCapture => "a reset of its capture queue",
-            Self::RestartBoth => "setting both queues up again",
-            Self::Reopen => "closing and opening it",
-        })
+/// What happens on a rung, for the log.
+pub(super) fn remedy(rung: Rung) -> &'static str {
+    match rung {
+        Rung::ResetCapture => "a reset of its capture queue",
+        Rung::Reinitialise => "setting both queues up again",
+        Rung::Reopen => "opening it again",
+        Rung::Software => "the software encoder",
     }
 }
 
@@ -93,7 +81,7 @@ mod tests {
 
     use super::*;
 
-    const ALL: [Rung; 3] = [Rung::ResetCapture, Rung::RestartBoth, Rung::Reopen];
+    const ALL: [Rung; 3] = [Rung::ResetCapture, Rung::Reinitialise, Rung::Reopen];
 
     fn climb_all(ladder: &mut Ladder, now: Instant) -> Vec<Rung> {
         std::iter::from_fn(|| ladder.climb(now)).collect()
@@ -102,7 +90,7 @@ mod tests {
     #[test]
     fn an_encoder_that_nothing_helps_is_given_up_after_each_rung_once() {
         let now = Instant::now();
-        let mut ladder = Ladder::new(&ALL);
+        let mut ladder = Ladder::new(&[&ALL[..], &[Rung::Software]].concat());
         assert_eq!(climb_all(&mut ladder, now), ALL);
         assert_eq!(ladder.climb(now), None, "and stays so");
     }
@@ -126,24 +114,19 @@ mod tests {
             tried.extend(ladder.climb(start + Duration::from_secs(second)));
             ladder.moved();
         }
-        use Rung::{ResetCapture, RestartBoth};
+        use Rung::{Reinitialise, ResetCapture};
         assert_eq!(
             tried,
-            [ResetCapture, ResetCapture, ResetCapture, RestartBoth, RestartBoth]
+            [
+                ResetCapture,
+                ResetCapture,
+                ResetCapture,
+                Reinitialise,
+                Reinitialise
+            ]
         );
         let later = start + WINDOW;
         assert_eq!(ladder.climb(later), Some(ResetCapture));
-    }
-
-    #[test]
-    fn a_rung_that_cannot_help_is_taken_away_under_one_s_feet() {
-        let now = Instant::now();
-        let mut ladder = Ladder::new(&ALL);
-        ladder.climb(now);
-        ladder.remove(Rung::ResetCapture);
-        assert_eq!(ladder.climb(now), Some(Rung::RestartBoth));
-        ladder.moved();
-        assert_eq!(ladder.climb(now), Some(Rung::RestartBoth));
     }
 
     proptest! {

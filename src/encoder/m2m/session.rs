@@ -3,15 +3,18 @@
 //! The order is that of the kernel's stateful encoder interface (dev-encoder.rst): coded format, raw format, rate, crop, controls,
 //! buffers, streams. What can block says so; the encoder calls it aside.
 
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tracing::{debug, warn};
 
 use super::controls::{Aim, Controls};
-use super::profile::EncoderProfile;
+use crate::board::{EncoderProfile, FrameRate};
 use crate::camera::SharedBuffer;
 use crate::media::{Bitrate, Fourcc, Frame, MediaTime, Size};
+use crate::v4l2::heap::{Sync, sync_dma_buf};
 use crate::v4l2::{
     BufferType, Colorimetry, Dequeued, Device, EncoderCommand, Event, EventKind, Format,
     FormatRequest, Import, Memory, Queue, Rectangle, Slot, Submission, V4l2Error,
@@ -24,9 +27,13 @@ pub(super) struct Blueprint {
     pub(super) fourcc: Fourcc,
     /// The camera's; the driver may want more.
     pub(super) stride: u32,
+    /// The camera's again; 0: no wish.
+    pub(super) bytes: u32,
     pub(super) colorimetry: Option<Colorimetry>,
     pub(super) aim: Aim,
     pub(super) memory: RawMemory,
+    /// The memory is cached, and a processor may have written to it.
+    pub(super) syncs: bool,
     pub(super) profile: Arc<EncoderProfile>,
 }
 
@@ -52,6 +59,7 @@ pub(super) struct Session {
     controls: Controls,
     bitrate: Bitrate,
     memory: RawMemory,
+    syncs: bool,
     profile: Arc<EncoderProfile>,
     raw: Queue,
     raw_slots: Vec<RawSlot>,
@@ -78,7 +86,10 @@ pub(super) enum Coded {
         is_last: bool,
     },
     /// The encoder could not code the frame of this time.
-    Failed { stamp: MediaTime, is_last: bool },
+    Failed {
+        stamp: MediaTime,
+        is_last: bool,
+    },
     /// The drain is over.
     End,
 }
@@ -105,14 +116,13 @@ impl Session {
             debug!("the encoder has no end-of-stream event");
         }
         let (memory, wish) = match &blueprint.memory {
-            RawMemory::Own => (Memory::Mmap, profile.raw_buffers),
+            RawMemory::Own => (Memory::Mmap, profile.raw.buffers),
             RawMemory::Imported(buffers) => (Memory::DmaBuf, buffers.len() as u32),
         };
         let planes = agreed.raw.planes().len();
-        let (raw, raw_slots) = Queue::request(&device, raw_type, memory, wish, planes)?;
-        let coded_buffers = profile.coded_buffers;
+        let (raw, raw_slots) = allocate(&device, raw_type, memory, wish, planes)?;
         let (coded, coded_slots) =
-            Queue::request(&device, coded_type, Memory::Mmap, coded_buffers, 1)?;
+            allocate(&device, coded_type, Memory::Mmap, profile.coded.buffers, 1)?;
         let raw_slots = raw_slots
             .into_iter()
             .map(|slot| RawSlot { slot, frame: None })
@@ -123,6 +133,7 @@ impl Session {
             controls,
             bitrate,
             memory: blueprint.memory.clone(),
+            syncs: blueprint.syncs,
             profile: Arc::clone(profile),
             raw,
             raw_slots,
@@ -218,21 +229,24 @@ impl Session {
             .as_ref()
             .and_then(|frame| frame.loan())
             .map_or(0, |loan| loan.range().start);
-        if begin != 0 && !self.profile.data_offset {
+        if begin != 0 {
             return Err(V4l2Error::Nonsense {
                 attempt: "encode a picture",
                 found: format!("one that begins at byte {begin}"),
-                expected: "the start of its buffer, which is all that this encoder reads".into(),
+                expected: "the start of its buffer, for few encoders look anywhere else".into(),
             });
         }
         let imports = match &self.memory {
             RawMemory::Own => None,
             RawMemory::Imported(buffers) => buffers.get(index),
         };
-        let import = imports.map(|buffer| import(buffer, begin));
+        if let Some(buffer) = imports.filter(|_| self.syncs) {
+            sync_dma_buf(buffer.dma_buf.as_fd(), Sync::EndWrite)?;
+        }
+        let import = imports.map(import);
         let bytes = self.agreed.raw.planes()[0].bytes;
         let submission = Submission {
-            used: &[begin + bytes],
+            used: &[bytes],
             captured: Some(stamp),
             imports: import.as_slice(),
         };
@@ -293,13 +307,8 @@ impl Session {
 
     /// Starts both queues; a first picture is queued, without which some refuse. May block.
     pub(super) fn start(&mut self) -> Result<(), V4l2Error> {
-        if self.profile.output_first {
-            self.start_raw()?;
-            self.coded.start()
-        } else {
-            self.coded.start()?;
-            self.start_raw()
-        }
+        self.start_raw()?;
+        self.coded.start()
     }
 
     /// The next picture will be a key frame with headers. What is inside and not taken is lost. May block.
@@ -310,7 +319,7 @@ impl Session {
     }
 
     /// Everything anew but the descriptor. May block.
-    pub(super) fn restart_both(self, blueprint: &Blueprint) -> Result<Box<Self>, V4l2Error> {
+    pub(super) fn reinitialise(self, blueprint: &Blueprint) -> Result<Box<Self>, V4l2Error> {
         self.raw.stop()?;
         self.coded.stop()?;
         self.raw.free()?;
@@ -328,9 +337,8 @@ impl Session {
                 Err(error) if error.is_beyond_level() => error,
                 result => return result,
             };
-            if !self.controls.raise_level(&self.device)?
-                && !self.controls.lower_bitrate(&self.device)?
-            {
+            let remedies = &self.profile.level.when_refused;
+            if !self.controls.ease(&self.device, remedies)? {
                 return Err(refusal);
             }
         }
@@ -350,7 +358,7 @@ impl Session {
             });
         }
         for (raw, buffer) in self.raw_slots.iter_mut().zip(buffers.iter()) {
-            let import = import(buffer, 0);
+            let import = import(buffer);
             let submission = Submission {
                 used: &[bytes],
                 captured: None,
@@ -390,11 +398,12 @@ pub(super) fn agree(device: &Device, blueprint: &Blueprint) -> Result<Agreed, V4
     let (raw_type, coded_type) = queues(device)?;
     let size = blueprint.size();
     let mut request = FormatRequest::new(Fourcc::H264, size);
-    request.layout.bytes = coded_bytes(&blueprint.profile, size);
+    request.layout.bytes = blueprint.profile.coded.buffer_bytes(size);
     device.set_format(coded_type, &request)?;
 
     let mut request = FormatRequest::new(blueprint.fourcc, size);
     request.layout.stride = blueprint.stride;
+    request.layout.bytes = blueprint.bytes;
     request.colorimetry = blueprint.colorimetry;
     let raw = device.set_format(raw_type, &request)?;
     let nonsense = |found: String, expected: String| V4l2Error::Nonsense {
@@ -403,7 +412,10 @@ pub(super) fn agree(device: &Device, blueprint: &Blueprint) -> Result<Agreed, V4
         expected,
     };
     if raw.fourcc != blueprint.fourcc {
-        return Err(nonsense(raw.fourcc.to_string(), blueprint.fourcc.to_string()));
+        return Err(nonsense(
+            raw.fourcc.to_string(),
+            blueprint.fourcc.to_string(),
+        ));
     }
     if raw.planes().len() != 1 {
         return Err(nonsense(
@@ -414,7 +426,7 @@ pub(super) fn agree(device: &Device, blueprint: &Blueprint) -> Result<Agreed, V4
     if raw.size.width < size.width || raw.size.height < size.height {
         return Err(nonsense(raw.size.to_string(), format!("at least {size}")));
     }
-    if let Err(error) = device.set_frame_interval(raw_type, blueprint.aim.interval) {
+    if let Err(error) = device.set_frame_interval(raw_type, declared(blueprint)) {
         warn!(%error, "the encoder counts on a frame rate of its own");
     }
     if raw.size != size {
@@ -444,12 +456,11 @@ fn crop(device: &Device, raw_type: BufferType, size: Size) -> Result<(), V4l2Err
     })
 }
 
-fn import(buffer: &SharedBuffer, data_offset: u32) -> Import<'_> {
-    use std::os::fd::AsFd;
+fn import(buffer: &SharedBuffer) -> Import<'_> {
     Import {
         dma_buf: buffer.dma_buf.as_fd(),
         length: buffer.length,
-        data_offset,
+        data_offset: 0,
     }
 }
 
@@ -468,8 +479,34 @@ fn read(slot: &Slot, dequeued: &Dequeued, bytes: &mut Vec<u8>) -> Coded {
     }
 }
 
-/// A key frame of a hard picture must fit: bcm2835 cuts it in two otherwise, the others drop it.
-fn coded_bytes(profile: &EncoderProfile, size: Size) -> u32 {
-    let pixels = size.width.saturating_mul(size.height);
-    profile.coded_bytes_min.max(pixels / 4 * 3)
+/// What the driver is told; the timestamps say how it is.
+fn declared(blueprint: &Blueprint) -> Duration {
+    let interval = blueprint.aim.interval;
+    match blueprint.profile.raw.frame_rate {
+        FrameRate::AsItIs => interval,
+        FrameRate::Class30Or60 if interval < Duration::from_micros(33_000) => {
+            Duration::from_secs(1) / 60
+        }
+        FrameRate::Class30Or60 => Duration::from_secs(1) / 30,
+    }
+}
+
+/// With fewer buffers when contiguous memory is short: two of a kind still make a picture.
+fn allocate(
+    device: &Device,
+    buffer_type: BufferType,
+    memory: Memory,
+    wish: u32,
+    planes: usize,
+) -> Result<(Queue, Vec<Slot>), V4l2Error> {
+    let mut count = wish;
+    loop {
+        match Queue::request(device, buffer_type, memory, count, planes) {
+            Err(error) if error.is_out_of_memory() && memory == Memory::Mmap && count > 2 => {
+                count -= 1;
+                warn!(%error, "asking the encoder for {count} buffers");
+            }
+            result => return result,
+        }
+    }
 }

@@ -113,10 +113,7 @@ impl Units {
         if self.buffer.is_empty() {
             return Became::Nothing;
         }
-        let conditioned = match self
-            .conditioner
-            .condition(&self.buffer, &mut self.memory)
-        {
+        let conditioned = match self.conditioner.condition(&self.buffer, &mut self.memory) {
             Ok(conditioned) => conditioned,
             Err(error) => {
                 warn!(%error, bytes = self.buffer.len(), "the encoder's stream is damaged");
