@@ -30,7 +30,6 @@
 pub mod app;
 pub mod backoff;
 pub mod board;
-
 pub mod camera;
 pub mod cli;
 pub mod config;

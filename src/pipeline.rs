@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use tracing::{debug, info, trace, warn};
 
 use self::feed::Outlet;
+use crate::board::PicturePath;
 use crate::camera::{Camera, CameraError};
 use crate::encoder::{Encoder, EncoderError, Submitted};
 use crate::media::h264::ProfileLevelId;
@@ -33,11 +34,24 @@ pub struct Pipeline {
 /// What a pipeline tells, in order; `Ended` is the last.
 #[derive(Debug)]
 pub enum Report {
+    /// Camera and encoder are open. The first, unless they could not be opened.
+    Opened(Encoding),
     /// Access units came out since the last report; told at most every 250 ms, the first at once.
     Moved,
+    /// The encoder stood still or failed, and is being put right: units take longer to come than they use to.
+    Recovering,
     /// What the encoder's SPS says, before the first unit with it is sent.
     Profile(ProfileLevelId),
     Ended(Result<(), PipelineError>),
+}
+
+/// What encodes, and how pictures get there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Encoding {
+    /// For people: `vh264enc (/dev/video2)`.
+    pub encoder: String,
+    /// `None`: the encoder reads pictures where they are.
+    pub path: Option<PicturePath>,
 }
 
 /// Why a pipeline ended by itself.
@@ -68,6 +82,15 @@ impl PipelineError {
 pub struct Parts {
     pub camera: Box<dyn Camera>,
     pub encoder: Box<dyn Encoder>,
+}
+
+impl Parts {
+    fn encoding(&self) -> Encoding {
+        Encoding {
+            encoder: self.encoder.name().to_owned(),
+            path: self.encoder.picture_path(),
+        }
+    }
 }
 
 impl fmt::Debug for Parts {
@@ -122,6 +145,7 @@ impl Pipeline {
                 };
                 last_word.result = open().and_then(|parts| {
                     outlets.metrics.pipeline_starts.add(1);
+                    let _ = outlets.reports.send(Report::Opened(parts.encoding()));
                     Turner::new(parts, outlets, theirs).run()
                 });
             })?;
@@ -195,6 +219,7 @@ struct Turner {
     profile: Option<ProfileLevelId>,
     told_moved: Option<Instant>,
     copied_bytes: u64,
+    damaged_frames: u64,
 }
 
 impl Turner {
@@ -214,6 +239,7 @@ impl Turner {
             profile: None,
             told_moved: None,
             copied_bytes: 0,
+            damaged_frames: 0,
         }
     }
 
@@ -248,7 +274,9 @@ impl Turner {
         while let Some(unit) = self.passing(|it| it.encoder.try_access_unit())?.flatten() {
             self.deliver(&unit, now);
         }
-        if let Some(frame) = self.camera.try_frame()? {
+        let frame = self.camera.try_frame();
+        self.count_damaged();
+        if let Some(frame) = frame? {
             self.count(&frame);
             if self.pending.replace(frame).is_some() {
                 self.outlets.metrics.frames_dropped.add(1);
@@ -341,6 +369,12 @@ impl Turner {
         self.outlets.metrics.frames_dropped.add(missed);
     }
 
+    fn count_damaged(&mut self) {
+        let before = std::mem::replace(&mut self.damaged_frames, self.camera.damaged_frames());
+        let metrics = &self.outlets.metrics;
+        metrics.frames_damaged.add(self.damaged_frames - before);
+    }
+
     /// Turns an error that passes into a log line and `None`.
     fn passing<T>(
         &mut self,
@@ -351,6 +385,10 @@ impl Turner {
             Err(error) if error.is_passing() => {
                 self.outlets.metrics.encoder_errors.add(1);
                 warn!(%error, "the encoder goes on");
+                if error.is_recovery() {
+                    self.outlets.metrics.encoder_recoveries.add(1);
+                    let _ = self.outlets.reports.send(Report::Recovering);
+                }
                 Ok(None)
             }
             Err(error) => Err(error.into()),

@@ -109,17 +109,16 @@ impl Camera for V4l2Camera {
         Ok(None)
     }
 
+    fn damaged_frames(&self) -> u64 {
+        self.damaged.total
+    }
+
     fn shared_buffers(&self) -> &[SharedBuffer] {
         &self.shared
     }
 }
 
 impl V4l2Camera {
-    /// How many pictures came damaged or short since it was opened.
-    pub fn damaged_frames(&self) -> u64 {
-        self.damaged.total
-    }
-
     fn requeue_returned(&mut self) -> Result<(), CameraError> {
         while let Some(slot) = self.returns.take() {
             self.give_to_kernel(slot)?;

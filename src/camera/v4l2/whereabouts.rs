@@ -61,7 +61,10 @@ impl Whereabouts {
     }
 
     /// Opens the camera and agrees on a format. `None` when any would do and there is none.
-    pub fn negotiate(&self, settings: &CameraSettings) -> Result<Option<Negotiated>, CameraError> {
+    pub fn negotiate(
+        &self,
+        settings: &CameraSettings<'_>,
+    ) -> Result<Option<Negotiated>, CameraError> {
         let known = self.known().clone();
         match (&self.wanted, known) {
             (Some(path), None) => self.negotiate_at(path, settings).map(Some),
@@ -85,7 +88,7 @@ impl Whereabouts {
     fn negotiate_at(
         &self,
         path: &Path,
-        settings: &CameraSettings,
+        settings: &CameraSettings<'_>,
     ) -> Result<Negotiated, CameraError> {
         let device = open(path)?;
         let found = self.system.known(device.identity());
@@ -97,7 +100,7 @@ impl Whereabouts {
     fn negotiate_again(
         &self,
         known: &Known,
-        settings: &CameraSettings,
+        settings: &CameraSettings<'_>,
     ) -> Result<Negotiated, CameraError> {
         let nodes = self.system.nodes();
         let seen = nodes.iter().filter_map(|node| {
@@ -117,7 +120,7 @@ impl Whereabouts {
 
     fn negotiate_with_first(
         &self,
-        settings: &CameraSettings,
+        settings: &CameraSettings<'_>,
     ) -> Result<Option<Negotiated>, CameraError> {
         let mut failure = None;
         for node in self.system.nodes() {
