@@ -2,6 +2,7 @@
 
 mod devices;
 mod line;
+pub mod profiles;
 mod robot;
 mod route;
 mod seat;
