@@ -55,6 +55,8 @@ pub struct CameraMetrics {
     pub copied_bytes: Counter,
     /// Frames that the encoder could not code.
     pub encoder_errors: Counter,
+    /// Steps taken to make an encoder go on that stood still or failed.
+    pub encoder_recoveries: Counter,
     pub pipeline_starts: Counter,
     /// Requests by viewers (PLI, FIR), before they are merged.
     pub key_frame_requests: Counter,
@@ -79,7 +81,7 @@ pub struct CameraGauges {
 /// Writes all cameras' numbers. One `# TYPE` line a name, as the format demands.
 pub fn exposition(cameras: &[(&str, &CameraMetrics, CameraGauges)]) -> String {
     type Read = fn(&CameraMetrics) -> &Counter;
-    let counters: [(&str, &str, Read); 13] = [
+    let counters: [(&str, &str, Read); 14] = [
         ("camera_frames", "Pictures the camera made.", |m| &m.frames),
         (
             "camera_frames_dropped",
@@ -101,6 +103,11 @@ pub fn exposition(cameras: &[(&str, &CameraMetrics, CameraGauges)]) -> String {
         ("encoder_errors", "Frames that could not be encoded.", |m| {
             &m.encoder_errors
         }),
+        (
+            "encoder_recoveries",
+            "Steps taken to make an encoder go on that stood still or failed.",
+            |m| &m.encoder_recoveries,
+        ),
         (
             "copied_bytes",
             "Raw picture bytes copied or converted between camera and encoder.",

@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use tracing::{debug, info, trace, warn};
 
 use self::feed::Outlet;
+use crate::board::PicturePath;
 use crate::camera::{Camera, CameraError};
 use crate::encoder::{Encoder, EncoderError, Submitted};
 use crate::media::h264::ProfileLevelId;
@@ -34,11 +35,24 @@ pub struct Pipeline {
 /// What a pipeline tells, in order; `Ended` is the last.
 #[derive(Debug)]
 pub enum Report {
+    /// Camera and encoder are open. The first, unless they could not be opened.
+    Opened(Encoding),
     /// Access units came out since the last report; told at most every 250 ms, the first at once.
     Moved,
+    /// The encoder stood still or failed, and is being put right: units take longer to come than they use to.
+    Recovering,
     /// What the encoder's SPS says, before the first unit with it is sent.
     Profile(ProfileLevelId),
     Ended(Result<(), PipelineError>),
+}
+
+/// What encodes, and how pictures get there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Encoding {
+    /// For people: `vh264enc (/dev/video2)`.
+    pub encoder: String,
+    /// `None`: the encoder reads pictures where they are.
+    pub path: Option<PicturePath>,
 }
 
 /// Why a pipeline ended by itself.
@@ -69,6 +83,15 @@ impl PipelineError {
 pub struct Parts {
     pub camera: Box<dyn Camera>,
     pub encoder: Box<dyn Encoder>,
+}
+
+impl Parts {
+    fn encoding(&self) -> Encoding {
+        Encoding {
+            encoder: self.encoder.name().to_owned(),
+            path: self.encoder.picture_path(),
+        }
+    }
 }
 
 impl fmt::Debug for Parts {
@@ -123,6 +146,7 @@ impl Pipeline {
                 };
                 last_word.result = open().and_then(|parts| {
                     outlets.metrics.pipeline_starts.add(1);
+                    let _ = outlets.reports.send(Report::Opened(parts.encoding()));
                     Turner::new(parts, outlets, theirs).run()
                 });
             })?;
@@ -362,6 +386,10 @@ impl Turner {
             Err(error) if error.is_passing() => {
                 self.outlets.metrics.encoder_errors.add(1);
                 warn!(%error, "the encoder goes on");
+                if error.is_recovery() {
+                    self.outlets.metrics.encoder_recoveries.add(1);
+                    let _ = self.outlets.reports.send(Report::Recovering);
+                }
                 Ok(None)
             }
             Err(error) => Err(error.into()),

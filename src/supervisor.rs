@@ -44,6 +44,10 @@ pub enum Report {
     Moved {
         camera: CameraIndex,
     },
+    /// The encoder is being put right: until its next unit it has as long as one that starts.
+    Recovering {
+        camera: CameraIndex,
+    },
     /// The pipeline ended by itself. `lasting`: opening it again with this configuration must fail in the same way.
     Failed {
         camera: CameraIndex,
@@ -206,6 +210,12 @@ impl Supervisor {
                     CameraState::Asleep
                     | CameraState::Stopping { .. }
                     | CameraState::Waiting { .. } => {}
+                }
+            }
+            Report::Recovering { camera } => {
+                let camera = &mut self.cameras[camera];
+                if let CameraState::Running { .. } | CameraState::Starting { .. } = camera.state {
+                    camera.state = CameraState::Starting { since: now };
                 }
             }
             Report::Failed {

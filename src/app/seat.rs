@@ -9,9 +9,9 @@ use std::time::Instant;
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
+use super::devices::{self, Devices};
 use super::line::{Expected, Line, Seated, Viewer};
 use super::with_sources;
-use crate::camera::v4l2::Whereabouts;
 use crate::config::CameraConfig;
 use crate::media::Feedback;
 use crate::media::h264::ProfileLevelId;
@@ -27,7 +27,7 @@ use crate::viewer::webrtc::{Peer, PeerEvent, PeerSettings, PeerStatistics};
 /// A camera and everyone who wants to see it.
 pub(super) struct Seat {
     pub(super) config: CameraConfig,
-    whereabouts: Arc<Whereabouts>,
+    devices: Arc<Devices>,
     pub(super) metrics: Arc<CameraMetrics>,
     /// What the encoder's last SPS said; kept while the pipeline sleeps, so that the next viewer's offer need not wait for it.
     pub(super) profile: Option<ProfileLevelId>,
@@ -76,7 +76,7 @@ impl Seat {
             metrics: Arc::clone(&metrics),
         };
         Self {
-            whereabouts: Arc::new(super::devices::whereabouts(&config)),
+            devices: Arc::new(Devices::of(&config)),
             config,
             metrics,
             profile: None,
@@ -248,7 +248,7 @@ impl Seat {
     }
 
     pub(super) fn start_pipeline(&mut self) {
-        let open = super::devices::opener(&self.config, &self.whereabouts);
+        let open = devices::opener(&self.config, &self.devices);
         match Pipeline::start(self.config.name(), self.outlets.clone(), open) {
             Ok(pipeline) => self.pipeline = Some(pipeline),
             Err(error) => {

@@ -9,6 +9,7 @@ use rustix::io::Errno;
 
 use super::error::{V4l2Error, refused};
 use super::ioctl::{self, Access, Mapping};
+use crate::camera::SharedBuffer;
 
 /// A heap that is open.
 #[derive(Debug)]
@@ -88,6 +89,14 @@ impl HeapBuffer {
 
     pub fn is_empty(&self) -> bool {
         self.length == 0
+    }
+
+    /// For devices alone, from here on.
+    pub fn into_shared(self) -> SharedBuffer {
+        SharedBuffer {
+            length: u32::try_from(self.length).unwrap_or(u32::MAX),
+            dma_buf: self.dma_buf,
+        }
     }
 
     /// Lets the CPU write. No device may have the buffer meanwhile.

@@ -50,7 +50,10 @@ impl Whereabouts {
     }
 
     /// Opens the camera and agrees on a format. `None` when any would do and there is none.
-    pub fn negotiate(&self, settings: &CameraSettings) -> Result<Option<Negotiated>, CameraError> {
+    pub fn negotiate(
+        &self,
+        settings: &CameraSettings<'_>,
+    ) -> Result<Option<Negotiated>, CameraError> {
         let known = self.known().clone();
         match (&self.wanted, known) {
             (Some(path), None) => self.negotiate_at(path, settings).map(Some),
@@ -74,7 +77,7 @@ impl Whereabouts {
     fn negotiate_at(
         &self,
         path: &Path,
-        settings: &CameraSettings,
+        settings: &CameraSettings<'_>,
     ) -> Result<Negotiated, CameraError> {
         let device = open(path)?;
         let found = self.known_by(device.identity());
@@ -86,7 +89,7 @@ impl Whereabouts {
     fn negotiate_again(
         &self,
         known: &Known,
-        settings: &CameraSettings,
+        settings: &CameraSettings<'_>,
     ) -> Result<Negotiated, CameraError> {
         let nodes = self.nodes.paths();
         let seen = nodes.iter().filter_map(|node| {
@@ -106,7 +109,7 @@ impl Whereabouts {
 
     fn negotiate_with_first(
         &self,
-        settings: &CameraSettings,
+        settings: &CameraSettings<'_>,
     ) -> Result<Option<Negotiated>, CameraError> {
         let mut failure = None;
         for node in self.nodes.paths() {
