@@ -341,6 +341,16 @@ fn id_of(compatible: &str) -> String {
     }
 }
 
+fn some_word<T: ToString, S: Serializer>(
+    value: &Option<T>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match value {
+        Some(value) => word(value, serializer),
+        None => serializer.serialize_none(),
+    }
+}
+
 fn word<T: ToString, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&value.to_string())
 }

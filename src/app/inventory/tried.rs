@@ -7,7 +7,8 @@ use serde::Serialize;
 
 use super::refused::busy_advice;
 use super::{Camera, Encoder, Inventory, TrialSettings};
-use crate::app::{devices, with_sources};
+use crate::app::devices::{self, Devices};
+use crate::app::with_sources;
 use crate::board::{Measured, PicturePath};
 use crate::camera::CameraError;
 use crate::config::{CameraConfig, EncoderChoice, Source};
@@ -39,8 +40,12 @@ pub enum Outcome {
 
 #[derive(Debug, Serialize)]
 pub struct Works {
-    #[serde(serialize_with = "super::word")]
-    pub path: PicturePath,
+    /// Absent when the encoder reads the camera's bytes where they are.
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "super::some_word"
+    )]
+    pub path: Option<PicturePath>,
     #[serde(serialize_with = "super::word")]
     pub fourcc: Fourcc,
     pub size: String,
@@ -74,7 +79,7 @@ impl Tried {
         Some(Measured {
             camera: self.camera_driver.clone()?,
             encoder: self.encoder_profile.clone(),
-            path: works.path,
+            path: works.path?,
             fourcc: works.format.fourcc,
             size: works.format.size,
             fps: works.fps.round() as u32,
@@ -107,13 +112,14 @@ fn try_pair(camera: Option<&Camera>, encoder: &Encoder, settings: TrialSettings)
 }
 
 fn run(config: &CameraConfig) -> Result<Outcome, PipelineError> {
-    let whereabouts = Arc::new(devices::whereabouts(config));
-    let parts = devices::opener(config, &whereabouts)()?;
+    let devices = Arc::new(Devices::of(config));
+    let parts = devices::opener(config, &devices)()?;
     let format = parts.camera.format();
+    let path = parts.encoder.picture_path();
     let trial = Trial::run(parts, MEASURED, PATIENCE)?;
     let kbit = trial.bytes as f64 * 8.0 / 1000.0;
     Ok(Outcome::Works(Works {
-        path: PicturePath::Copy,
+        path,
         fourcc: format.fourcc,
         size: format.size.to_string(),
         fps: (trial.frames_per_second() * 10.0).round() / 10.0,

@@ -186,6 +186,10 @@ fn write_works(out: &mut String, works: &Works) -> fmt::Result {
         0 => "nothing copied".to_owned(),
         bytes => format!("{} kB a frame copied or converted", bytes.div_ceil(1000)),
     };
+    let path = match path {
+        Some(path) => path.word(),
+        None => "read in place",
+    };
     writeln!(out, "{size} {fourcc}, {path}: {fps} frames/s, {copied}")
 }
 
