@@ -1,7 +1,9 @@
 //! Wiring: what the commands of [`crate::cli`] start. Parts are built here from the configuration, and decide nothing here.
 
 mod devices;
+pub mod inventory;
 mod line;
+pub mod profiles;
 mod robot;
 mod route;
 mod seat;

@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods)] // a driver: reads the clock once a turn
 
 pub mod feed;
+pub mod trial;
 
 use std::fmt;
 use std::os::fd::{AsFd, OwnedFd};
