@@ -21,6 +21,7 @@
 //! Until the viewer watches, it keeps the newest key frame and what followed: the picture is there the moment the connection is.
 
 pub mod packetizer;
+pub mod sending;
 mod signalled;
 pub mod webrtc;
 

@@ -45,6 +45,7 @@ const RINGS: &[(Ring, &[&str])] = &[
             "supervisor::*",
             "viewer",
             "viewer::packetizer",
+            "viewer::sending",
             "viewer::signalled",
         ],
     ),
