@@ -45,6 +45,8 @@ pub struct CameraMetrics {
     pub frames: Counter,
     /// Pictures that were not encoded because a newer one was there first.
     pub frames_dropped: Counter,
+    /// Pictures that were not encoded because the viewers' links are too narrow for all.
+    pub frames_left_out: Counter,
     /// Access units that the encoder gave: one encode for all viewers.
     pub units: Counter,
     pub key_frames: Counter,
@@ -77,12 +79,17 @@ pub struct CameraGauges {
 /// Writes all cameras' numbers. One `# TYPE` line a name, as the format demands.
 pub fn exposition(cameras: &[(&str, &CameraMetrics, CameraGauges)]) -> String {
     type Read = fn(&CameraMetrics) -> &Counter;
-    let counters: [(&str, &str, Read); 12] = [
+    let counters: [(&str, &str, Read); 13] = [
         ("camera_frames", "Pictures the camera made.", |m| &m.frames),
         (
             "camera_frames_dropped",
             "Pictures given back because a newer one was there.",
             |m| &m.frames_dropped,
+        ),
+        (
+            "camera_frames_left_out",
+            "Pictures left out because links are too narrow for all.",
+            |m| &m.frames_left_out,
         ),
         ("encoder_frames", "Access units the encoder gave.", |m| {
             &m.units

@@ -10,11 +10,12 @@ use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
 use super::line::{Expected, Line, Seated, Viewer};
+use super::steering::{Place, steering};
 use super::with_sources;
 use crate::camera::v4l2::Whereabouts;
 use crate::config::CameraConfig;
-use crate::media::Feedback;
 use crate::media::h264::ProfileLevelId;
+use crate::media::rate::steering::Steering;
 use crate::metrics::CameraMetrics;
 use crate::network::Network;
 use crate::pipeline::feed::Outlet;
@@ -35,7 +36,8 @@ pub(super) struct Seat {
     peers: PeerSettings,
     /// Where viewers' ways began when they were last looked for.
     reachable: BTreeSet<IpAddr>,
-    pipeline: Option<Pipeline>,
+    pub(super) pipeline: Option<Pipeline>,
+    pub(super) steering: Steering<Place>,
     outlets: Outlets,
     reports: mpsc::UnboundedReceiver<pipeline::Report>,
     /// Peers that say good-bye to their browsers; each goes when its channel ends.
@@ -70,6 +72,7 @@ impl Seat {
         let (report, reports) = mpsc::unbounded_channel();
         let metrics = Arc::new(CameraMetrics::default());
         peers.metrics = Arc::clone(&metrics);
+        peers.bitrate = config.bitrate;
         let outlets = Outlets {
             units,
             reports: report,
@@ -77,6 +80,7 @@ impl Seat {
         };
         Self {
             whereabouts: Arc::new(super::devices::whereabouts(&config)),
+            steering: steering(&config),
             config,
             metrics,
             profile: None,
@@ -169,7 +173,7 @@ impl Seat {
                 acted = true;
             }
         }
-        acted
+        acted | self.steer()
     }
 
     fn perform(&mut self, line: usize, action: Action, now: Instant) {
@@ -217,6 +221,7 @@ impl Seat {
                     seated.peer.close();
                     self.leaving.push(seated.events);
                 }
+                self.link_gone(Place { line, viewer }, now);
             }
             Action::Report(status) => match status.state {
                 LinkState::Connected { .. } => info!(relay = %at.url, "{}", status.describe(now)),
@@ -250,7 +255,10 @@ impl Seat {
     pub(super) fn start_pipeline(&mut self) {
         let open = super::devices::opener(&self.config, &self.whereabouts);
         match Pipeline::start(self.config.name(), self.outlets.clone(), open) {
-            Ok(pipeline) => self.pipeline = Some(pipeline),
+            Ok(pipeline) => {
+                self.pipeline = Some(pipeline);
+                self.steering.encoder_opened();
+            }
             Err(error) => {
                 let _ = self
                     .outlets
@@ -340,14 +348,7 @@ impl Seat {
                     seated.connected = true;
                 }
             }
-            PeerEvent::Feedback(Feedback::KeyFrame) => {
-                self.metrics.key_frame_requests.add(1);
-                if let Some(pipeline) = &self.pipeline {
-                    pipeline.request_key_frame();
-                }
-            }
-            // What a link can take is not acted upon: the bitrate is the configured one.
-            PeerEvent::Feedback(Feedback::Estimate(_)) => {}
+            PeerEvent::Feedback(feedback) => self.link_told(Place { line, viewer }, feedback, now),
             PeerEvent::FirstPacket { after } => info!(%viewer, ?after, "viewer gets the picture"),
             PeerEvent::Statistics(statistics) => {
                 if let Some(seated) = at.seated(&viewer) {
@@ -363,11 +364,12 @@ impl Seat {
                 at.viewers.remove(&viewer);
                 at.session.handle(
                     Input::ViewerEnded {
-                        viewer,
+                        viewer: viewer.clone(),
                         reason: end.to_string(),
                     },
                     now,
                 );
+                self.link_gone(Place { line, viewer }, now);
             }
         }
     }
