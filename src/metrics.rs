@@ -4,6 +4,8 @@ use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::media::Bitrate;
+
 /// A number that only grows.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
@@ -69,11 +71,25 @@ pub struct CameraMetrics {
 }
 
 /// The present, which is no counter.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct CameraGauges {
     pub running: bool,
     pub viewers: usize,
     pub relay_connected: bool,
+    /// What the encoder is asked for.
+    pub target: Bitrate,
+    pub each: Vec<ViewerGauges>,
+}
+
+/// One viewer's present. `None` where its browser reports nothing about packets.
+#[derive(Clone, Debug, Default)]
+pub struct ViewerGauges {
+    pub viewer: String,
+    pub estimate: Option<Bitrate>,
+    pub acknowledged: Option<Bitrate>,
+    pub queue_delay: Option<Duration>,
+    pub sent: Bitrate,
+    pub repaired_packets: u64,
 }
 
 /// Writes all cameras' numbers. One `# TYPE` line a name, as the format demands.
@@ -126,8 +142,8 @@ pub fn exposition(cameras: &[(&str, &CameraMetrics, CameraGauges)]) -> String {
         ),
         ("relay_dials", "Attempts to reach the relay.", |m| &m.dials),
     ];
-    type Gauge = fn(CameraGauges) -> u64;
-    let gauges: [(&str, &str, Gauge); 3] = [
+    type Gauge = fn(&CameraGauges) -> u64;
+    let gauges: [(&str, &str, Gauge); 4] = [
         (
             "pipeline_running",
             "1 while camera and encoder are open.",
@@ -137,6 +153,44 @@ pub fn exposition(cameras: &[(&str, &CameraMetrics, CameraGauges)]) -> String {
         ("relay_connected", "1 while the relay is reached.", |g| {
             u64::from(g.relay_connected)
         }),
+        (
+            "target_bits_per_second",
+            "What the encoder is asked for.",
+            |g| g.target.as_bps(),
+        ),
+    ];
+    type ViewerGauge = fn(&ViewerGauges) -> Option<f64>;
+    let of_viewers: [(&str, &str, &str, ViewerGauge); 5] = [
+        (
+            "viewer_estimate_bits_per_second",
+            "gauge",
+            "What the viewer's link is found to carry, headers included.",
+            |v| Some(v.estimate?.as_bps() as f64),
+        ),
+        (
+            "viewer_acknowledged_bits_per_second",
+            "gauge",
+            "What arrives, headers included.",
+            |v| Some(v.acknowledged?.as_bps() as f64),
+        ),
+        (
+            "viewer_sent_bits_per_second",
+            "gauge",
+            "What is sent, headers included.",
+            |v| Some(v.sent.as_bps() as f64),
+        ),
+        (
+            "viewer_queue_delay_seconds",
+            "gauge",
+            "What every packet waits on the way at least.",
+            |v| Some(v.queue_delay?.as_secs_f64()),
+        ),
+        (
+            "viewer_repaired_packets_total",
+            "counter",
+            "Packets sent again.",
+            |v| Some(v.repaired_packets as f64),
+        ),
     ];
     type Timing = fn(&CameraMetrics) -> &Histogram;
     let timings: [(&str, &str, Timing); 2] = [
@@ -162,7 +216,18 @@ pub fn exposition(cameras: &[(&str, &CameraMetrics, CameraGauges)]) -> String {
     for (name, help, read) in gauges {
         text.head(name, "gauge", help);
         for (camera, _, gauges) in cameras {
-            text.line(name, camera, "", read(*gauges));
+            text.line(name, camera, "", read(gauges));
+        }
+    }
+    for (name, kind, help, read) in of_viewers {
+        text.head(name, kind, help);
+        for (camera, _, gauges) in cameras {
+            for viewer in &gauges.each {
+                if let Some(value) = read(viewer) {
+                    let label = format!(",viewer=\"{}\"", escaped(&viewer.viewer));
+                    text.line(name, camera, &label, value);
+                }
+            }
         }
     }
     for (name, help, read) in timings {
@@ -172,6 +237,11 @@ pub fn exposition(cameras: &[(&str, &CameraMetrics, CameraGauges)]) -> String {
         }
     }
     text.0
+}
+
+/// A label's value. Viewers name themselves, in printable ASCII.
+fn escaped(value: &str) -> String {
+    value.replace('\\', "\\\\").replace('"', "\\\"")
 }
 
 /// The text as it grows. Writing to a `String` cannot fail.
@@ -239,6 +309,11 @@ mod tests {
             &metrics,
             CameraGauges {
                 running: true,
+                each: vec![ViewerGauges {
+                    viewer: "a\"b".into(),
+                    sent: Bitrate::kbps(250),
+                    ..Default::default()
+                }],
                 ..Default::default()
             },
         )]);
@@ -246,6 +321,10 @@ mod tests {
         assert!(text.contains("# TYPE rovercast_encoder_frames_total counter"));
         assert!(text.contains("rovercast_encoder_frames_total{camera=\"front\"} 3"));
         assert!(text.contains("rovercast_pipeline_running{camera=\"front\"} 1"));
+        assert!(text.contains(
+            "rovercast_viewer_sent_bits_per_second{camera=\"front\",viewer=\"a\\\"b\"} 250000"
+        ));
+        assert!(!text.contains("rovercast_viewer_estimate_bits_per_second{"));
         assert!(
             text.contains("rovercast_encode_seconds_bucket{camera=\"front\",le=\"0.00015\"} 0")
         );

@@ -91,6 +91,8 @@ pub struct PeerStatistics {
     pub repaired_packets: u64,
     /// Everything, headers, repairs and probes included.
     pub sent_bytes: u64,
+    /// The same a second, lately.
+    pub sent: Bitrate,
     /// How long the newest packet waits before it leaves.
     pub waits: Duration,
     /// Absent when the browser reports nothing about packets.
@@ -262,6 +264,7 @@ async fn watch(
             opened,
             first_packet: false,
             statistics_due: opened + STATISTICS_INTERVAL,
+            sent_before: None,
             course: Course::default(),
             has_been_away: false,
             units,
@@ -282,6 +285,8 @@ struct Session {
     opened: Instant,
     first_packet: bool,
     statistics_due: Instant,
+    /// When statistics were last told, and how much had been sent by then.
+    sent_before: Option<(Instant, u64)>,
     course: Course,
     has_been_away: bool,
     units: Feed,
@@ -389,14 +394,26 @@ impl Session {
         }
         if now >= self.statistics_due {
             self.statistics_due = now + STATISTICS_INTERVAL;
-            let statistics = PeerStatistics {
-                skipped_units: self.viewer.counts().skipped,
-                ..self.stream.statistics()
-            };
+            let statistics = self.statistics(now);
             self.events.tell(PeerEvent::Statistics(statistics)).await;
             if self.connection.is_closed_by_browser().await {
                 self.viewer.handle(Input::Left, now);
             }
+        }
+    }
+
+    fn statistics(&mut self, now: Instant) -> PeerStatistics {
+        let statistics = self.stream.statistics();
+        let (at, bytes) = self
+            .sent_before
+            .replace((now, statistics.sent_bytes))
+            .unwrap_or((self.opened, 0));
+        let bits = (statistics.sent_bytes - bytes) as f64 * 8.0;
+        let seconds = now.saturating_duration_since(at).as_secs_f64();
+        PeerStatistics {
+            skipped_units: self.viewer.counts().skipped,
+            sent: Bitrate::bps((bits / seconds.max(0.1)) as u64),
+            ..statistics
         }
     }
 
