@@ -8,6 +8,7 @@ mod robot;
 mod route;
 mod seat;
 mod status;
+mod steering;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

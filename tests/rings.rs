@@ -49,6 +49,7 @@ const RINGS: &[(Ring, &[&str])] = &[
             "viewer",
             "viewer::packetizer",
             "viewer::reach",
+            "viewer::sending",
             "viewer::signalled",
         ],
     ),

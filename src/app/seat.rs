@@ -9,10 +9,11 @@ use tracing::{debug, info, warn};
 
 use super::devices::{self, Devices};
 use super::line::{Expected, Line, Seated, Viewer};
+use super::steering::{Place, steering};
 use super::with_sources;
 use crate::config::CameraConfig;
-use crate::media::Feedback;
 use crate::media::h264::ProfileLevelId;
+use crate::media::rate::steering::Steering;
 use crate::metrics::CameraMetrics;
 use crate::network::Network;
 use crate::pipeline::feed::Outlet;
@@ -32,8 +33,9 @@ pub(super) struct Seat {
     pub(super) lines: Vec<Line>,
     peers: PeerSettings,
     reach: Reach,
-    pipeline: Option<Pipeline>,
     opened: Option<Opened>,
+    pub(super) pipeline: Option<Pipeline>,
+    pub(super) steering: Steering<Place>,
     outlets: Outlets,
     reports: mpsc::UnboundedReceiver<pipeline::Report>,
     /// Peers that say good-bye to their browsers; each goes when its channel ends.
@@ -76,6 +78,7 @@ impl Seat {
         let (report, reports) = mpsc::unbounded_channel();
         let metrics = Arc::new(CameraMetrics::default());
         peers.metrics = Arc::clone(&metrics);
+        peers.bitrate = config.bitrate;
         let outlets = Outlets {
             units,
             reports: report,
@@ -83,6 +86,7 @@ impl Seat {
         };
         Self {
             devices: Arc::new(Devices::of(&config)),
+            steering: steering(&config),
             config,
             metrics,
             profile: None,
@@ -186,7 +190,7 @@ impl Seat {
                 acted = true;
             }
         }
-        acted
+        acted | self.steer()
     }
 
     fn perform(&mut self, line: usize, action: Action, now: Instant) {
@@ -234,6 +238,7 @@ impl Seat {
                     seated.peer.close();
                     self.leaving.push(seated.events);
                 }
+                self.link_gone(Place { line, viewer }, now);
             }
             Action::Report(status) => match status.state {
                 LinkState::Connected { .. } => info!(relay = %at.url, "{}", status.describe(now)),
@@ -263,7 +268,10 @@ impl Seat {
     pub(super) fn start_pipeline(&mut self) {
         let open = devices::opener(&self.config, &self.devices);
         match Pipeline::start(self.config.name(), self.outlets.clone(), open) {
-            Ok(pipeline) => self.pipeline = Some(pipeline),
+            Ok(pipeline) => {
+                self.pipeline = Some(pipeline);
+                self.steering.encoder_opened();
+            }
             Err(error) => {
                 let _ = self
                     .outlets
@@ -365,14 +373,7 @@ impl Seat {
                     seated.connected = true;
                 }
             }
-            PeerEvent::Feedback(Feedback::KeyFrame) => {
-                self.metrics.key_frame_requests.add(1);
-                if let Some(pipeline) = &self.pipeline {
-                    pipeline.request_key_frame();
-                }
-            }
-            // What a link can take is not acted upon: the bitrate is the configured one.
-            PeerEvent::Feedback(Feedback::Estimate(_)) => {}
+            PeerEvent::Feedback(feedback) => self.link_told(Place { line, viewer }, feedback, now),
             PeerEvent::FirstPacket { after } => info!(%viewer, ?after, "viewer gets the picture"),
             PeerEvent::Statistics(statistics) => {
                 if let Some(seated) = at.seated(&viewer) {
@@ -388,11 +389,12 @@ impl Seat {
                 at.viewers.remove(&viewer);
                 at.session.handle(
                     Input::ViewerEnded {
-                        viewer,
+                        viewer: viewer.clone(),
                         reason: end.to_string(),
                     },
                     now,
                 );
+                self.link_gone(Place { line, viewer }, now);
             }
         }
     }
