@@ -1,11 +1,14 @@
 //! Wiring: what the commands of [`crate::cli`] start. Parts are built here from the configuration, and decide nothing here.
 
 mod devices;
+pub mod inventory;
 mod line;
+pub mod profiles;
 mod robot;
 mod route;
 mod seat;
 mod status;
+mod steering;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -15,14 +15,18 @@
 //!  nobody is looked for, and nobody is given up for a minute.
 //!
 //!  Watching:   WaitingForKeyFrame ──key frame──► Flowing
-//!                    ▲   asks again every second   │
-//!                    └────────── Lagged ───────────┘
+//!                ▲   ▲   asks again every second   │ │
+//!        Answers │   └────────── Lagged ───────────┘ │ Silent
+//!              Unheard ◄─────────────────────────────┘
 //! ```
+//!
+//! However often a browser loses the picture, it gets key frames no faster than its budget allows: they cost everybody.
 //!
 //! Until the viewer watches, it keeps the newest key frame and what followed: the picture is there the moment the connection is.
 
 pub mod packetizer;
 mod reach;
+pub mod sending;
 mod signalled;
 pub mod webrtc;
 
@@ -35,6 +39,7 @@ use tracing::{debug, info, warn};
 pub use reach::{NetworkChange, Reach};
 pub use signalled::{IceCandidate, IceServer, ViewerId, ViewerIdError};
 
+use crate::media::rate::KeyFrameBudget;
 use packetizer::PackedUnit;
 
 /// What happens to a viewer.
@@ -64,6 +69,10 @@ pub enum Input {
     },
     /// The browser lost the picture (PLI or FIR).
     LossReport,
+    /// The browser answers nothing, so nothing is sent to it.
+    Silent,
+    /// The browser answers again.
+    Answers,
     Close,
     Timeout,
 }
@@ -132,6 +141,8 @@ pub struct Viewer {
     restart_at: Option<Instant>,
     /// The robot has no network: that nothing is heard says nothing about the browser.
     network_down: bool,
+    /// How many key frames it may have; there from the first one that it asks for.
+    budget: Option<KeyFrameBudget>,
     actions: VecDeque<Action>,
     counts: ViewerCounts,
 }
@@ -150,6 +161,8 @@ enum State {
 enum Picture {
     WaitingForKeyFrame,
     Flowing,
+    /// The browser answers nothing: it may be an outage of seconds.
+    Unheard,
 }
 
 impl Viewer {
@@ -163,6 +176,7 @@ impl Viewer {
             ask_again: None,
             restart_at: None,
             network_down: false,
+            budget: None,
             actions: VecDeque::new(),
             counts: ViewerCounts::default(),
         }
@@ -187,6 +201,8 @@ impl Viewer {
             Input::Lagged { missed } => self.lagged(missed, now),
             // The decoder shows what it can of the frames that follow; only the request matters.
             Input::LossReport => self.ask_key_frame(now),
+            Input::Silent => self.silent(),
+            Input::Answers => self.answers(now),
             Input::Close => self.end(PeerEnd::Closed),
             Input::Timeout => self.timeout(now),
         }
@@ -201,7 +217,9 @@ impl Viewer {
         let deadline = self.deadline.as_ref().map(|(at, _)| (*at, "gives up"));
         let ask = self.ask_again.map(|at| (at, "asks for a key frame again"));
         let restart = self.restart_at.map(|at| (at, "offers another way"));
-        [deadline, ask, restart].into_iter().flatten().min()
+        let budget = self.budget.as_ref().and_then(KeyFrameBudget::poll_timeout);
+        let owed = budget.map(|at| (at, "may have a key frame again"));
+        [deadline, ask, restart, owed].into_iter().flatten().min()
     }
 
     pub fn counts(&self) -> ViewerCounts {
@@ -354,8 +372,14 @@ impl Viewer {
     }
 
     fn unit(&mut self, unit: Arc<PackedUnit>, now: Instant) {
+        if unit.key_frame
+            && let Some(budget) = &mut self.budget
+        {
+            budget.key_frame_made();
+        }
         match self.state {
             State::Offering | State::Offered | State::Connecting => self.hold(unit),
+            State::Watching(Picture::Unheard) => self.counts.skipped += 1,
             State::Watching(Picture::WaitingForKeyFrame) if !unit.key_frame => {
                 self.counts.skipped += 1;
                 if self.ask_again.is_none() {
@@ -392,16 +416,45 @@ impl Viewer {
     fn lagged(&mut self, missed: u64, now: Instant) {
         self.counts.skipped += missed;
         self.forget_run();
+        match self.state {
+            State::Watching(Picture::Flowing | Picture::WaitingForKeyFrame) => {
+                debug!(missed, "viewer is late, skipping to the next key frame");
+                self.state = State::Watching(Picture::WaitingForKeyFrame);
+                self.ask_key_frame(now);
+            }
+            State::Watching(Picture::Unheard)
+            | State::Offering
+            | State::Offered
+            | State::Connecting
+            | State::Away
+            | State::Ended => {}
+        }
+    }
+
+    fn silent(&mut self) {
         if let State::Watching(_) = self.state {
-            debug!(missed, "viewer is late, skipping to the next key frame");
+            debug!("viewer answers nothing, sending it nothing");
+            self.state = State::Watching(Picture::Unheard);
+            self.ask_again = None;
+        }
+    }
+
+    fn answers(&mut self, now: Instant) {
+        if self.state == State::Watching(Picture::Unheard) {
             self.state = State::Watching(Picture::WaitingForKeyFrame);
             self.ask_key_frame(now);
         }
     }
 
     fn ask_key_frame(&mut self, now: Instant) {
-        self.counts.asked += 1;
-        self.actions.push_back(Action::AskKeyFrame);
+        if self.state == State::Watching(Picture::Unheard) {
+            return;
+        }
+        let budget = self.budget.get_or_insert_with(|| KeyFrameBudget::new(now));
+        if budget.request(now) {
+            self.counts.asked += 1;
+            self.actions.push_back(Action::AskKeyFrame);
+        }
         if let State::Connecting | State::Watching(Picture::WaitingForKeyFrame) = self.state {
             self.ask_again = Some(now + ASK_AGAIN);
         }
@@ -419,6 +472,12 @@ impl Viewer {
         }
         if self.ask_again.is_some_and(|at| now >= at) {
             self.ask_key_frame(now);
+        }
+        if let Some(budget) = &mut self.budget
+            && budget.handle_timeout(now)
+        {
+            self.counts.asked += 1;
+            self.actions.push_back(Action::AskKeyFrame);
         }
     }
 

@@ -6,7 +6,6 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use rtc::ice::mdns::MulticastDnsMode;
-use rtc::interceptor::NackResponderBuilder;
 use rtc::media_stream::MediaStreamTrack;
 use rtc::peer_connection::certificate::CertificateParams;
 use rtc::peer_connection::configuration::RTCIceTransportPolicy;
@@ -32,7 +31,7 @@ use webrtc::runtime::Runtime;
 
 use super::PeerSettings;
 use super::ports::{Binding, can_ask_for_local_names};
-use super::stream::{CAPTURE_TIME_URI, PLAYOUT_DELAY_URI, Stream, StreamHandle};
+use super::stream::{CAPTURE_TIME_URI, PLAYOUT_DELAY_URI, Stream, StreamHandle, TRANSPORT_CC_URI};
 use crate::media::h264::ProfileLevelId;
 use crate::viewer::{IceCandidate, IceServer};
 
@@ -77,12 +76,7 @@ impl Connection {
                 )
                 .with_media_engine(media_engine(&codec)?)
                 .with_interceptor_registry(
-                    Registry::new()
-                        .with(
-                            Slot::NackResponder,
-                            NackResponderBuilder::new().with_size(SENT_PACKETS).build(),
-                        )
-                        .with(Slot::from(NEXT_TO_THE_APPLICATION), stream),
+                    Registry::new().with(Slot::from(NEXT_TO_THE_APPLICATION), stream),
                 )
                 .with_setting_engine(setting_engine(settings))
                 .with_handler(Arc::new(Handler { happenings }))
@@ -262,7 +256,7 @@ fn h264(profile: ProfileLevelId) -> RTCRtpCodec {
             "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id={profile}"
         ),
         rtcp_feedback: [
-            ("goog-remb", ""),
+            ("transport-cc", ""),
             ("ccm", "fir"),
             ("nack", ""),
             ("nack", "pli"),
@@ -293,7 +287,7 @@ fn media_engine(codec: &RTCRtpCodec) -> Result<MediaEngine> {
             RtpCodecKind::Video,
         )?;
     }
-    for uri in [CAPTURE_TIME_URI, PLAYOUT_DELAY_URI] {
+    for uri in [CAPTURE_TIME_URI, PLAYOUT_DELAY_URI, TRANSPORT_CC_URI] {
         engine.register_header_extension(
             RTCRtpHeaderExtensionCapability {
                 uri: uri.to_owned(),
@@ -379,10 +373,6 @@ const MID: &str = "0";
 /// Dynamic payload types (RFC 3551, section 3); browsers take whatever is offered.
 const H264_PAYLOAD_TYPE: u8 = 102;
 const RTX_PAYLOAD_TYPE: u8 = 103;
-
-/// What a NACK can ask for, a power of two: one second at 5 Mbit/s. The payloads are shared by all viewers, the headers are not:
-/// about 100 KB for each.
-const SENT_PACKETS: u16 = 512;
 
 /// Beyond all positions that the crate names: units enter here, before everything that must see their packets.
 const NEXT_TO_THE_APPLICATION: usize = 50_000;
