@@ -14,12 +14,14 @@
 //! The pipeline's thread makes no call that may block: those are made [aside].
 #![allow(clippy::disallowed_methods)] // a driver: reads the clock once a call
 
+mod agreement;
 mod aside;
+mod candidate;
 mod controls;
 mod journal;
 mod ladder;
 mod level;
-pub mod pairing;
+mod pairing;
 mod rate;
 mod recovery;
 mod session;
@@ -42,14 +44,17 @@ use crate::media::{AccessUnit, Bitrate, Frame};
 use crate::v4l2::V4l2Error;
 
 pub use aside::left_behind;
+pub use candidate::{Candidate, candidates};
+pub use pairing::M2mSettings;
 pub use standing::Standing;
 
+use agreement::Blueprint;
 use aside::{Aside, Outcome};
 use journal::Journal;
 use ladder::Ladder;
 use rate::Rate;
 use recovery::{Errand, close};
-use session::{Blueprint, Session};
+use session::Session;
 use units::Units;
 use watch::Watch;
 
