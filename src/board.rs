@@ -110,6 +110,10 @@ impl Profiles {
         exact.unwrap_or(&self.boards.generic.profile)
     }
 
+    pub fn board(&self, id: &str) -> Option<&BoardProfile> {
+        self.boards.all().find(|it| it.about.id == id)
+    }
+
     /// In the order of their ids, and the generic one last.
     pub fn boards(&self) -> impl Iterator<Item = &BoardProfile> {
         self.boards.all()
@@ -286,7 +290,7 @@ words! {
 }
 
 /// What one profile says is not true of another that lies over it.
-const OWN_KEYS: [&str; 7] = [
+const OWN_KEYS: [&str; 9] = [
     "kind",
     "id",
     "title",
@@ -294,6 +298,8 @@ const OWN_KEYS: [&str; 7] = [
     "drivers",
     "cards",
     "compatible",
+    "hint",
+    "measured",
 ];
 
 macro_rules! built_in {

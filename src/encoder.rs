@@ -6,6 +6,7 @@ mod outbox;
 pub mod pass_through;
 #[cfg(feature = "software-encoder")]
 pub mod software;
+pub mod survey;
 
 use std::os::fd::AsFd;
 

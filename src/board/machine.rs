@@ -1,9 +1,10 @@
 //! What is known of a board.
 
+use std::fmt::{self, Write};
 use std::str::FromStr;
 
-use super::{About, PicturePath, Profile, fourcc};
-use crate::document::reader::Section;
+use super::{About, Evidence, PicturePath, Profile, fourcc};
+use crate::document::reader::{LONGEST_LIST, Section};
 use crate::document::text::name;
 use crate::media::{Fourcc, Size};
 
@@ -47,7 +48,51 @@ pub struct Measured {
     pub kernel: String,
 }
 
+impl Measured {
+    /// The longest list that a profile may have.
+    pub const AT_MOST: usize = LONGEST_LIST;
+}
+
 impl BoardProfile {
+    /// Nobody described the board yet.
+    pub fn is_generic(&self) -> bool {
+        self.about.id == Self::GENERIC
+    }
+
+    /// What is measured, as a file that lies over the board's profile. With `describes` it also says what the board is, for boards
+    /// that this version does not know.
+    pub fn overlay(&self, describes: bool) -> String {
+        let mut out = String::new();
+        self.write_overlay(&mut out, describes)
+            .expect("writing to a String cannot fail");
+        out
+    }
+
+    fn write_overlay(&self, out: &mut String, describes: bool) -> fmt::Result {
+        writeln!(out, "kind = \"board\"\nid = {}", in_quotes(&self.about.id))?;
+        if describes {
+            writeln!(out, "title = {}", in_quotes(&self.about.title))?;
+        }
+        writeln!(out, "evidence = \"{}\"", Evidence::Measured)?;
+        if describes {
+            writeln!(out, "compatible = {}", list(&self.compatible))?;
+            writeln!(out, "encoders = {}", list(&self.encoders))?;
+        }
+        for measured in &self.measured {
+            writeln!(out, "\n[[measured]]")?;
+            writeln!(out, "camera = {}", in_quotes(&measured.camera))?;
+            writeln!(out, "encoder = {}", in_quotes(&measured.encoder))?;
+            writeln!(out, "path = \"{}\"", measured.path)?;
+            writeln!(out, "fourcc = {}", in_quotes(&measured.fourcc.to_string()))?;
+            writeln!(out, "size = \"{}\"", measured.size)?;
+            writeln!(out, "fps = {}", measured.fps)?;
+            let copied = measured.copied_bytes_per_frame;
+            writeln!(out, "copied_bytes_per_frame = {copied}")?;
+            writeln!(out, "kernel = {}", in_quotes(&measured.kernel))?;
+        }
+        Ok(())
+    }
+
     /// What worked on this board when it was measured.
     pub fn measured_path(&self, camera_driver: &str, encoder: &str) -> Option<PicturePath> {
         let mut pairs = self.measured.iter();
@@ -110,4 +155,13 @@ impl Measured {
             kernel: kernel?,
         })
     }
+}
+
+fn in_quotes(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}
+
+fn list(items: &[String]) -> String {
+    let items: Vec<String> = items.iter().map(|item| in_quotes(item)).collect();
+    format!("[{}]", items.join(", "))
 }

@@ -13,6 +13,7 @@ mod negotiated;
 mod negotiation;
 mod returns;
 mod stamps;
+mod survey;
 mod whereabouts;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -29,6 +30,7 @@ use crate::v4l2::{Dequeued, Device, Event, Import, Queue, Submission, V4l2Error}
 
 pub use negotiated::Negotiated;
 pub use negotiation::{CameraSettings, FORMATS};
+pub use survey::{CameraFound, FormatFound, SizeFound};
 pub use whereabouts::Whereabouts;
 
 use returns::{LentSlot, Returns};

@@ -355,13 +355,13 @@ fn join(path: &str, key: &str) -> String {
 /// The known key that a wrong one was probably meant to be: two slips of the finger away, or cut short.
 fn closest<'k>(wrong: &str, known: &[&'k str]) -> Option<&'k str> {
     let wrong = wrong.to_ascii_lowercase();
-    let cut_short = |key: &&&str| wrong.len() >= 3 && key.starts_with(&wrong);
+    let cut_short = |key: &&&str| wrong.len() >= 3 && key.to_ascii_lowercase().starts_with(&wrong);
     if let Some(key) = known.iter().find(cut_short) {
         return Some(key);
     }
     known
         .iter()
-        .map(|key| (distance(&wrong, key), *key))
+        .map(|key| (distance(&wrong, &key.to_ascii_lowercase()), *key))
         .filter(|(distance, key)| *distance <= 2 && *distance < key.len())
         .min()
         .map(|(_, key)| key)
@@ -391,7 +391,7 @@ fn distance(a: &str, b: &str) -> usize {
 }
 
 /// More cameras than any board encodes, and more ICE servers than any browser likes to ask (Chromium warns from five on).
-const LONGEST_LIST: usize = 16;
+pub(crate) const LONGEST_LIST: usize = 16;
 
 #[cfg(test)]
 mod tests {

@@ -31,12 +31,7 @@ impl Heap {
     ///
     /// `contiguous`: an importer without an IOMMU takes no scattered pages.
     pub fn open_best(contiguous: bool) -> Option<Self> {
-        let names = fs::read_dir(HEAPS)
-            .into_iter()
-            .flatten()
-            .flatten()
-            .filter_map(|entry| entry.file_name().into_string().ok());
-        by_preference(names.collect(), contiguous)
+        by_preference(all_names().collect(), contiguous)
             .into_iter()
             .find_map(|name| Self::open(&Path::new(HEAPS).join(&name)).ok())
     }
@@ -65,6 +60,26 @@ impl Heap {
             mapping: None,
         })
     }
+}
+
+/// Every heap there is, and whether this user may take memory from it.
+pub fn names() -> Vec<(String, bool)> {
+    let mut names: Vec<_> = all_names()
+        .map(|name| {
+            let usable = Heap::open(&Path::new(HEAPS).join(&name)).is_ok();
+            (name, usable)
+        })
+        .collect();
+    names.sort();
+    names
+}
+
+fn all_names() -> impl Iterator<Item = String> {
+    fs::read_dir(HEAPS)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| entry.file_name().into_string().ok())
 }
 
 impl HeapBuffer {
