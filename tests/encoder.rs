@@ -707,6 +707,37 @@ fn an_encoder_that_is_taken_away_is_given_up() {
     assert!(matches!(end, EncoderError::GivenUp { .. }));
 }
 
+fn open_descriptors() -> usize {
+    fs::read_dir("/proc/self/fd").expect("proc").count()
+}
+
+#[test]
+#[ignore = "needs vivid, which is gone for a while"]
+fn a_camera_that_is_pulled_out_twenty_times_leaves_nothing_behind() {
+    let driver = PathBuf::from("/sys/bus/platform/drivers/vivid");
+    let mut before = None;
+    for cycle in 0..20 {
+        let mut pair = Pair::open("", &[]);
+        pair.run(3);
+        fs::write(driver.join("unbind"), "vivid.0").expect("it can be pulled out");
+        let begin = Instant::now();
+        let end = loop {
+            while let Ok(Some(_)) = pair.encoder.try_access_unit() {}
+            match pair.camera.try_frame() {
+                Ok(frame) => drop(frame),
+                Err(error) => break error,
+            }
+            assert!(begin.elapsed() < Duration::from_secs(20), "it goes on");
+        };
+        assert!(end.is_unplugged(), "{end}");
+        drop(pair);
+        fs::write(driver.join("bind"), "vivid.0").expect("it can be put back");
+        let held = (open_descriptors(), mapped().len());
+        println!("{cycle}: {} descriptors, {} mappings", held.0, held.1);
+        assert_eq!(*before.get_or_insert(held), held);
+    }
+}
+
 #[test]
 #[ignore = "needs vivid with scattered memory, and an encoder without an IOMMU"]
 fn scattered_memory_is_refused_and_the_next_path_taken() {

@@ -14,8 +14,8 @@ use crate::camera::SharedBuffer;
 use crate::media::{Bitrate, Frame, MediaTime};
 use crate::v4l2::heap::{Sync, sync_dma_buf};
 use crate::v4l2::{
-    BufferType, Dequeued, Device, EncoderCommand, Event, EventKind, Import, Memory, Queue,
-    Slot, Submission, V4l2Error,
+    BufferType, Dequeued, Device, EncoderCommand, Event, EventKind, Import, Memory, Queue, Slot,
+    Submission, V4l2Error,
 };
 
 /// An encoder that is set up.

@@ -25,8 +25,11 @@ load() {
 
 # One camera for all: the node of an encoder that was taken away may come back under another number.
 load "allocators=1 multiplanar=1" "allocators=1"
-tests --skip scattered --skip taken_away
+tests --skip scattered --skip taken_away --skip pulled_out
 tests taken_away
+
+load "allocators=1 multiplanar=1" "allocators=1"
+tests pulled_out
 
 load "allocators=1 multiplanar=2" "allocators=1 multiplanar=0"
 tests path memory copy key_frame
