@@ -362,7 +362,9 @@ impl Viewer {
         } else {
             AWAY_GRACE
         };
-        info!(?grace, "viewer is out of reach");
+        if self.state != State::Away {
+            info!(?grace, "viewer is out of reach");
+        }
         self.state = State::Away;
         self.ask_again = None;
         self.restart_at = None;
