@@ -12,7 +12,7 @@ use serde::{Serialize, Serializer};
 
 use super::profiles::{self, FoundProfiles};
 use crate::board::{About, BoardProfile, EncoderProfile, Evidence, Measured, Profiles};
-use crate::camera::v4l2::{CameraFound, FormatFound};
+use crate::camera::v4l2::{CameraFound, FORMATS, FormatFound};
 use crate::encoder::survey::EncoderFound;
 use crate::media::Size;
 use crate::v4l2::{Device, Nodes, V4l2Error, heap};
@@ -97,12 +97,14 @@ pub struct Camera {
 #[derive(Debug, Serialize)]
 pub struct Format {
     pub fourcc: String,
+    /// There is an encoder for it, or a conversion.
+    pub usable: bool,
     pub sizes: Vec<FrameSize>,
     /// The sizes are the least and the most.
     pub is_range: bool,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, PartialEq, Serialize)]
 pub struct FrameSize {
     pub size: String,
     /// The highest; absent when the driver does not tell.
@@ -238,6 +240,7 @@ impl Format {
         });
         Self {
             fourcc: found.fourcc.to_string(),
+            usable: FORMATS.contains(&found.fourcc),
             sizes: sizes.collect(),
             is_range: found.is_range,
         }
