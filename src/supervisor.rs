@@ -12,6 +12,8 @@
 //!   └───────────────── not wanted (linger) ──────┘ stopped
 //! ```
 //!
+//! A running camera whose encoder is being put right is starting again.
+//!
 //! Waiting and asleep are declared and healthy. Starting, running and stopping have a deadline each; past it the
 //! watchdog goes hungry, and systemd ends what this process could not.
 

@@ -182,6 +182,7 @@ impl Robot {
     fn report(&mut self, camera: usize, news: News, now: Instant) {
         let report = match news {
             News::Moved => Report::Moved { camera },
+            News::Recovering => Report::Recovering { camera },
             News::Ended(Ok(())) => Report::Stopped { camera },
             News::Ended(Err(error)) => {
                 let why = with_sources(&error);

@@ -18,7 +18,7 @@ use crate::media::h264::ProfileLevelId;
 use crate::metrics::CameraMetrics;
 use crate::network::Network;
 use crate::pipeline::feed::Outlet;
-use crate::pipeline::{self, Outlets, Pipeline};
+use crate::pipeline::{self, Encoding, Outlets, Pipeline};
 use crate::relay::client::LinkEvent;
 use crate::relay::session::{Action, Input, LinkState};
 use crate::viewer::ViewerId;
@@ -36,10 +36,18 @@ pub(super) struct Seat {
     /// Where viewers' ways began when they were last looked for.
     reachable: BTreeSet<IpAddr>,
     pipeline: Option<Pipeline>,
+    opened: Option<Opened>,
     outlets: Outlets,
     reports: mpsc::UnboundedReceiver<pipeline::Report>,
     /// Peers that say good-bye to their browsers; each goes when its channel ends.
     leaving: Vec<mpsc::Receiver<(ViewerId, PeerEvent)>>,
+}
+
+/// What encodes now, and what the counters were when it began.
+struct Opened {
+    encoding: Encoding,
+    copied_bytes: u64,
+    units: u64,
 }
 
 /// Something that happened at a seat.
@@ -61,6 +69,7 @@ pub(super) enum Event {
 /// What the supervisor must hear of it.
 pub(super) enum News {
     Moved,
+    Recovering,
     Ended(Result<(), pipeline::PipelineError>),
 }
 
@@ -84,6 +93,7 @@ impl Seat {
             peers,
             reachable: BTreeSet::new(),
             pipeline: None,
+            opened: None,
             outlets,
             reports,
             leaving: Vec::new(),
@@ -141,9 +151,18 @@ impl Seat {
     pub(super) fn handle(&mut self, event: Event, now: Instant) -> Option<News> {
         match event {
             Event::Pipeline(pipeline::Report::Moved) => return Some(News::Moved),
+            Event::Pipeline(pipeline::Report::Recovering) => return Some(News::Recovering),
+            Event::Pipeline(pipeline::Report::Opened(encoding)) => {
+                self.opened = Some(Opened {
+                    encoding,
+                    copied_bytes: self.metrics.copied_bytes.value(),
+                    units: self.metrics.units.value(),
+                });
+            }
             Event::Pipeline(pipeline::Report::Profile(profile)) => self.profile_known(profile),
             Event::Pipeline(pipeline::Report::Ended(result)) => {
                 self.pipeline = None;
+                self.opened = None;
                 if let Err(error) = &result {
                     self.turn_away_expected(&with_sources(error), now);
                 }
@@ -280,6 +299,18 @@ impl Seat {
 
     pub(super) fn is_running(&self) -> bool {
         self.pipeline.is_some()
+    }
+
+    pub(super) fn encoding(&self) -> Option<&Encoding> {
+        self.opened.as_ref().map(|opened| &opened.encoding)
+    }
+
+    /// Raw picture bytes copied or converted for one frame, since camera and encoder were opened.
+    pub(super) fn copied_bytes_per_frame(&self) -> Option<u64> {
+        let opened = self.opened.as_ref()?;
+        let copied = self.metrics.copied_bytes.value() - opened.copied_bytes;
+        let units = self.metrics.units.value() - opened.units;
+        copied.checked_div(units)
     }
 
     pub(super) fn viewers(&self) -> usize {

@@ -187,7 +187,8 @@ impl Converter {
         unpack: fn(&mut YuvPlanarImageMut<u8>, &YuvPackedImage<u8>) -> Result<(), YuvError>,
     ) -> Result<(), String> {
         let packed = YuvPackedImage {
-            yuy: bytes,
+            // What stands behind the picture would be refused.
+            yuy: &bytes[..self.layout.frame_bytes(&self.format)],
             yuy_stride: self.format.stride,
             width: self.format.size.width,
             height: self.format.size.height,

@@ -192,7 +192,8 @@ impl Writer {
 
     fn write_packed_as_yu12(&self, bytes: &[u8], room: &mut [u8]) -> Result<(), String> {
         let packed = YuvPackedImage {
-            yuy: bytes,
+            // What stands behind the picture would be refused.
+            yuy: &bytes[..self.layout.frame_bytes(&self.from)],
             yuy_stride: self.from.stride,
             width: self.from.size.width,
             height: self.from.size.height,
@@ -210,11 +211,12 @@ impl Writer {
         let (range, matrix) = (YuvRange::Limited, YuvStandardMatrix::Bt601);
         let (rgb, stride, mode) = (&self.rgb, size.width * 3, YuvConversionMode::Balanced);
         if self.to.fourcc == Fourcc::NV12 {
-            let (y, uv) = room.split_at_mut(self.to.stride as usize * self.to.lines as usize);
+            let (line, height) = (self.to.stride as usize, size.height as usize);
+            let (y, uv) = room.split_at_mut(line * self.to.lines as usize);
             let mut image = YuvBiPlanarImageMut {
-                y_plane: BufferStoreMut::Borrowed(y),
+                y_plane: BufferStoreMut::Borrowed(&mut y[..line * height]),
                 y_stride: self.to.stride,
-                uv_plane: BufferStoreMut::Borrowed(uv),
+                uv_plane: BufferStoreMut::Borrowed(&mut uv[..line * height / 2]),
                 uv_stride: self.to.stride,
                 width: size.width,
                 height: size.height,
@@ -230,12 +232,14 @@ impl Writer {
         let (stride, lines) = (self.to.stride as usize, self.to.lines as usize);
         let (y, rest) = room.split_at_mut(stride * lines);
         let (u, v) = rest.split_at_mut(stride / 2 * (lines / 2));
+        let height = self.from.size.height as usize;
+        let chroma = stride / 2 * (height / 2);
         YuvPlanarImageMut {
-            y_plane: BufferStoreMut::Borrowed(y),
+            y_plane: BufferStoreMut::Borrowed(&mut y[..stride * height]),
             y_stride: self.to.stride,
-            u_plane: BufferStoreMut::Borrowed(u),
+            u_plane: BufferStoreMut::Borrowed(&mut u[..chroma]),
             u_stride: self.to.stride / 2,
-            v_plane: BufferStoreMut::Borrowed(v),
+            v_plane: BufferStoreMut::Borrowed(&mut v[..chroma]),
             v_stride: self.to.stride / 2,
             width: self.from.size.width,
             height: self.from.size.height,
@@ -248,6 +252,142 @@ fn copy_lines(from: &[u8], from_stride: u32, to: &mut [u8], to_stride: u32, line
     for (from, to) in lines.zip(to.chunks_mut(to_stride as usize)) {
         if let (Some(from), Some(to)) = (from.get(..line), to.get_mut(..line)) {
             to.copy_from_slice(from);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::super::Converter;
+    use super::*;
+    use crate::media::{MediaTime, SlotPool};
+
+    const RAW: [Fourcc; 4] = [Fourcc::NV12, Fourcc::YU12, Fourcc::YUYV, Fourcc::UYVY];
+
+    fn format(fourcc: Fourcc, width: u32, height: u32, stride: u32) -> PictureFormat {
+        PictureFormat {
+            fourcc,
+            size: Size { width, height },
+            stride,
+            interval: Duration::from_millis(33),
+        }
+    }
+
+    fn frame(format: PictureFormat, bytes: &[u8]) -> Frame {
+        let lease = SlotPool::new(1, bytes.len())
+            .lend(|memory| memory.extend_from_slice(bytes))
+            .unwrap();
+        Frame::new(format, MediaTime::from_monotonic(Duration::ZERO), 9, lease)
+    }
+
+    fn room(target: Target) -> Vec<u8> {
+        let lines = target.stride as usize * target.lines as usize;
+        vec![0xee; lines + lines / 2]
+    }
+
+    /// What a frame shows, tightly packed, as the software encoder would see it.
+    fn planes(format: PictureFormat, bytes: &[u8]) -> Vec<u8> {
+        let frame = frame(format, bytes);
+        let mut converter = Converter::new(format).unwrap();
+        let picture = converter.convert(&frame).unwrap();
+        let (luma, chroma) = picture.strides();
+        let Size { width, height } = format.size;
+        let mut planes = Vec::new();
+        for (plane, stride, side, lines) in [
+            (picture.y(), luma, width, height),
+            (picture.u(), chroma, width / 2, height / 2),
+            (picture.v(), chroma, width / 2, height / 2),
+        ] {
+            for line in plane.chunks(stride).take(lines as usize) {
+                planes.extend_from_slice(&line[..side as usize]);
+            }
+        }
+        planes
+    }
+
+    #[test]
+    fn padding_is_left_alone() {
+        let from = format(Fourcc::NV12, 4, 2, 6);
+        let to = Target {
+            fourcc: Fourcc::NV12,
+            stride: 8,
+            lines: 4,
+        };
+        let picture = [1, 2, 3, 4, 0, 0, 5, 6, 7, 8, 0, 0, 9, 10, 11, 12, 0, 0];
+        let mut room = room(to);
+        let written = Writer::new(from, to)
+            .unwrap()
+            .write(&frame(from, &picture), &mut room)
+            .unwrap();
+        assert_eq!(written, 12);
+        assert_eq!(room[..8], [1, 2, 3, 4, 0xee, 0xee, 0xee, 0xee]);
+        assert_eq!(room[8..12], [5, 6, 7, 8]);
+        assert_eq!(room[16..32], [0xee; 16], "the padded lines");
+        assert_eq!(room[32..36], [9, 10, 11, 12]);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_and_never_a_panic() {
+        let from = format(Fourcc::YUYV, 4, 2, 8);
+        let to = Target {
+            fourcc: Fourcc::NV12,
+            stride: 4,
+            lines: 2,
+        };
+        let mut writer = Writer::new(from, to).unwrap();
+        let picture = frame(from, &[0; 16]);
+        let error = writer.write(&picture, &mut [0; 11]).unwrap_err();
+        assert!(error.is_passing());
+        assert!(writer.write(&picture, &mut []).is_err());
+        assert!(writer.write(&frame(from, &[0; 15]), &mut [0; 12]).is_err());
+        let narrow = Target { stride: 2, ..to };
+        assert!(Writer::new(from, narrow).is_err());
+        let packed = Target {
+            fourcc: Fourcc::UYVY,
+            ..to
+        };
+        assert!(Writer::new(from, packed).is_err());
+    }
+
+    proptest! {
+        /// The encoder in hardware sees what the one in software would.
+        #[test]
+        fn every_conversion_shows_the_same_picture(
+            from in 0_usize..4,
+            to in 0_usize..2,
+            (columns, rows) in (4_u32..24, 4_u32..16),
+            (more, wider, longer) in (0_u32..8, 0_u32..8, 0_u32..4),
+            darkest in 0_u8..160,
+        ) {
+            let (width, height) = (columns * 2, rows * 2);
+            let bytes_a_pixel = if from < 2 { 1 } else { 2 };
+            let from = format(RAW[from], width, height, (width + more * 2) * bytes_a_pixel);
+            let lines = from.stride as usize * height as usize;
+            // Smooth, so that rounding is the only difference between one way of halving the colours and another.
+            let picture: Vec<u8> = (0..lines * 3 / 2).map(|at| (at / 64) as u8 + darkest).collect();
+            let target = Target {
+                fourcc: RAW[to],
+                stride: width + wider * 2,
+                lines: height + longer * 2,
+            };
+            let mut room = room(target);
+            let mut writer = Writer::new(from, target).unwrap();
+            let written = writer.write(&frame(from, &picture), &mut room).unwrap();
+            prop_assert_eq!(written, u64::from(width * height * 3 / 2));
+            let padded = format(target.fourcc, width, target.lines, target.stride);
+            let seen = planes(padded, &room);
+            let wanted = planes(from, &picture);
+            let luma = (width * height) as usize;
+            prop_assert_eq!(&seen[..luma], &wanted[..luma]);
+            let chroma = (width * height / 4) as usize;
+            let seen_u = &seen[(width * target.lines) as usize..][..chroma];
+            for (one, other) in seen_u.iter().zip(&wanted[luma..]) {
+                prop_assert!(one.abs_diff(*other) <= 1, "{} and {}", one, other);
+            }
         }
     }
 }

@@ -154,3 +154,113 @@ impl Units {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    // Constrained baseline, level 1.3, 160x120.
+    const SPS: &[u8] = &[0x67, 0x42, 0xc0, 0x0d, 0xda, 0x0a, 0x0f, 0xc8];
+    const PPS: &[u8] = &[0x68, 0xce, 0x3c, 0x80];
+    const IDR: &[u8] = &[0x65, 0x88, 0x84, 0x11, 0x22, 0x33];
+    const P: &[u8] = &[0x41, 0x9a, 0x21, 0x44, 0x55];
+
+    fn stream(nals: &[&[u8]]) -> Vec<u8> {
+        nals.iter()
+            .flat_map(|nal| [&[0, 0, 0, 1], *nal].concat())
+            .collect()
+    }
+
+    struct Scene {
+        units: Units,
+        journal: Journal,
+        stamps: Vec<MediaTime>,
+    }
+
+    impl Scene {
+        /// So many frames went in.
+        fn with_frames(count: u32) -> Self {
+            let mut journal = Journal::default();
+            let captured = |n: u32| MediaTime::from_monotonic(Duration::from_millis(40) * n);
+            let stamps = (0..count)
+                .map(|n| journal.enter(captured(n + 1), n))
+                .collect();
+            Self {
+                units: Units::new(1024),
+                journal,
+                stamps,
+            }
+        }
+
+        fn take(&mut self, frame: usize, bytes: &[u8], goes_on: bool) -> Became {
+            self.units.buffer().clear();
+            self.units.buffer().extend_from_slice(bytes);
+            self.units
+                .take(self.stamps[frame], goes_on, &mut self.journal)
+        }
+    }
+
+    fn unit(became: Became) -> (u32, bool, Vec<u8>) {
+        match became {
+            Became::Unit(unit) => (unit.sequence, unit.key_frame, unit.data.to_vec()),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn headers_of_their_own_wait_for_the_picture_with_the_same_timestamp() {
+        let mut scene = Scene::with_frames(1);
+        let headers = stream(&[SPS, PPS]);
+        assert_eq!(scene.take(0, &headers, false), Became::Nothing);
+        let (sequence, key_frame, data) = unit(scene.take(0, &stream(&[IDR]), false));
+        assert_eq!((sequence, key_frame), (0, true));
+        assert!(data.ends_with(&stream(&[PPS, IDR])));
+    }
+
+    #[test]
+    fn a_unit_that_goes_on_in_the_next_buffers_is_joined() {
+        let mut scene = Scene::with_frames(2);
+        let whole = stream(&[SPS, PPS, IDR]);
+        assert_eq!(scene.take(0, &whole[..10], true), Became::Nothing);
+        assert_eq!(scene.take(0, &whole[10..20], true), Became::Nothing);
+        let (sequence, key_frame, data) = unit(scene.take(0, &whole[20..], false));
+        assert_eq!((sequence, key_frame), (0, true));
+        assert!(data.ends_with(&stream(&[IDR])));
+        assert_eq!(unit(scene.take(1, &stream(&[P]), false)).0, 1);
+    }
+
+    #[test]
+    fn a_unit_that_filled_its_buffer_to_the_last_byte_comes_with_the_next() {
+        let mut scene = Scene::with_frames(3);
+        let key_frame = stream(&[SPS, PPS, IDR]);
+        assert_eq!(scene.take(0, &key_frame, true), Became::Nothing);
+        assert_eq!(unit(scene.take(1, &stream(&[P]), false)).0, 0);
+        let kept = scene.units.take_kept(&mut scene.journal).unwrap();
+        assert_eq!(unit(kept), (1, false, stream(&[P])));
+        assert_eq!(scene.units.take_kept(&mut scene.journal), None);
+        assert_eq!(unit(scene.take(2, &stream(&[P]), false)).0, 2);
+    }
+
+    #[test]
+    fn after_a_failed_frame_nothing_is_shown_before_the_next_key_frame() {
+        let mut scene = Scene::with_frames(5);
+        unit(scene.take(0, &stream(&[SPS, PPS, IDR]), false));
+        scene.units.failed(scene.stamps[1], &mut scene.journal);
+        assert!(scene.units.needs_key_frame());
+        assert_eq!(scene.take(2, &stream(&[P]), false), Became::Lost);
+        assert!(unit(scene.take(3, &stream(&[IDR]), false)).1);
+        assert_eq!(unit(scene.take(4, &stream(&[P]), false)).0, 4);
+    }
+
+    #[test]
+    fn a_picture_of_no_frame_and_a_damaged_stream_are_losses() {
+        let mut scene = Scene::with_frames(2);
+        unit(scene.take(0, &stream(&[SPS, PPS, IDR]), false));
+        scene.stamps[0] = MediaTime::from_monotonic(Duration::ZERO);
+        assert_eq!(scene.take(0, &stream(&[P]), false), Became::Lost);
+        assert_eq!(scene.take(1, &[7; 40], false), Became::Lost);
+        assert_eq!(scene.take(1, &[], false), Became::Nothing);
+    }
+}
