@@ -15,6 +15,7 @@ use std::str::FromStr;
 use clap::{Args, Parser, Subcommand};
 use tracing::error;
 
+use crate::app::profiles::FoundProfiles;
 use crate::app::{self, AppError, DemoOptions, RelayOptions, TlsFiles, with_sources};
 use crate::config::{self, BitrateRange, CameraConfig, Source, frame_interval};
 use crate::media::{Bitrate, Size};
@@ -203,7 +204,10 @@ impl CommandLine {
             Command::Run(args) => {
                 start_logging(&filter)?;
                 let config = check::load_for_service(&args.config)?;
-                block_on(app::run(config))
+                block_on(app::run(
+                    config,
+                    FoundProfiles::read(args.profiles.as_deref()),
+                ))
             }
             Command::Demo(args) => {
                 start_logging(&filter)?;

@@ -11,6 +11,7 @@ use tracing::{debug, info, warn};
 
 use super::devices::{self, Devices};
 use super::line::{Expected, Line, Seated, Viewer};
+use super::profiles::FoundProfiles;
 use super::with_sources;
 use crate::config::CameraConfig;
 use crate::media::Feedback;
@@ -74,7 +75,11 @@ pub(super) enum News {
 }
 
 impl Seat {
-    pub(super) fn new(config: CameraConfig, mut peers: PeerSettings) -> Self {
+    pub(super) fn new(
+        config: CameraConfig,
+        mut peers: PeerSettings,
+        known: &Arc<FoundProfiles>,
+    ) -> Self {
         let units = Outlet::new();
         let (report, reports) = mpsc::unbounded_channel();
         let metrics = Arc::new(CameraMetrics::default());
@@ -85,7 +90,7 @@ impl Seat {
             metrics: Arc::clone(&metrics),
         };
         Self {
-            devices: Arc::new(Devices::of(&config)),
+            devices: Arc::new(Devices::of(&config, known)),
             config,
             metrics,
             profile: None,

@@ -113,6 +113,12 @@ impl Candidate {
         &self.profile
     }
 
+    /// Tries these paths instead of all that the profile has.
+    pub fn over(mut self, paths: Vec<PicturePath>) -> Self {
+        Arc::make_mut(&mut self.profile).paths = paths;
+        self
+    }
+
     /// What to ask a camera for, cheapest first: what the encoder reads, then what can be converted, and the camera's own
     /// H.264 when there is nothing else.
     pub fn camera_formats(&self) -> Vec<Fourcc> {
@@ -134,6 +140,7 @@ impl Candidate {
         settings: M2mSettings,
         standing: &Arc<Standing>,
     ) -> Result<(V4l2Camera, M2mEncoder), PipelineError> {
+        self.check_size(camera.format())?;
         let mut refused = Vec::new();
         let direct = self.agree_directly(camera, settings);
         for path in &self.profile.paths {
@@ -173,12 +180,25 @@ impl Candidate {
         settings: M2mSettings,
         standing: &Arc<Standing>,
     ) -> Result<M2mEncoder, EncoderError> {
+        self.check_size(format)?;
         let (session, blueprint, writer) = self
             .open_copying(format, None, settings)
             .map_err(|refusal| self.unusable(&[refusal.to_string()]))?;
         let path = PicturePath::Copy;
         info!(encoder = self.name, %path, format = %format.fourcc, size = %format.size, "pictures have a way to the encoder");
         self.encoder(session, blueprint, path, Some(writer), standing)
+    }
+
+    /// Some drivers take any size, and their hardware spoils the picture.
+    fn check_size(&self, format: PictureFormat) -> Result<(), EncoderError> {
+        let raw = &self.profile.raw;
+        if raw.takes(format.size) {
+            return Ok(());
+        }
+        let (size, least, most) = (format.size, raw.least, raw.most);
+        Err(self.unusable(&[format!(
+            "got pictures of {size} when expecting {least} to {most}"
+        )]))
     }
 
     fn encoder(
@@ -427,9 +447,7 @@ fn obstacle(camera: &PictureFormat, agreed: &Agreed) -> Option<String> {
 /// The profile's order, then the driver's.
 fn readable(offered: &[Fourcc], profile: &EncoderProfile) -> Vec<Fourcc> {
     let mut raw: Vec<Fourcc> = Vec::new();
-    let preferred = profile.raw.formats.iter();
-    let preferred = preferred.filter(|format| format.memory_planes == 1);
-    for fourcc in preferred.map(|format| &format.fourcc).chain(offered) {
+    for fourcc in profile.raw.formats.iter().chain(offered) {
         if offered.contains(fourcc) && KNOWN.contains(fourcc) && !raw.contains(fourcc) {
             raw.push(*fourcc);
         }
