@@ -100,6 +100,7 @@ Examples:
 Examples:
   rovercast probe
   rovercast probe --list                             while the service streams
+  rovercast --log debug probe                        why a path was not taken
   rovercast probe --json | jq -r '.cameras[].path'
   rovercast probe --write board.toml                 what a new board's profile is made of")]
     Probe(probe::ProbeArgs),
@@ -195,11 +196,11 @@ struct RelayArgs {
 
 impl CommandLine {
     fn run(self) -> Result<(), Failure> {
-        let filter = self
+        let asked = self
             .log
             .or_else(|| std::env::var("ROVERCAST_LOG").ok())
-            .filter(|filter| !filter.is_empty())
-            .unwrap_or_else(|| "info".to_owned());
+            .filter(|filter| !filter.is_empty());
+        let filter = asked.clone().unwrap_or_else(|| "info".to_owned());
         match self.command {
             Command::Run(args) => {
                 start_logging(&filter)?;
@@ -217,7 +218,13 @@ impl CommandLine {
                 start_logging(&filter)?;
                 block_on(app::relay(args.into()))
             }
-            Command::Probe(args) => probe::run(&args),
+            Command::Probe(args) => {
+                // Its answer is a table; the log has the reasons, for who wants them.
+                if asked.is_some() {
+                    start_logging(&filter)?;
+                }
+                probe::run(&args)
+            }
             Command::Check(args) => check::run(&args),
             Command::Status(args) => status::run(&args),
         }

@@ -17,7 +17,7 @@ load_encoder
 camera=$(camera)
 encoder=$(encoder)
 
-probe --write measured/virtual.toml > table.txt
+probe --log debug --write measured/virtual.toml > table.txt
 cat table.txt measured/virtual.toml
 shows "profile virtual (Virtual board (QEMU))" table.txt
 shows "^  $camera .*(vivid)$" table.txt
