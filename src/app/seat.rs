@@ -9,6 +9,7 @@ use tracing::{debug, info, warn};
 
 use super::devices::{self, Devices};
 use super::line::{Expected, Line, Seated, Viewer};
+use super::profiles::FoundProfiles;
 use super::steering::{Place, steering};
 use super::with_sources;
 use crate::config::CameraConfig;
@@ -73,7 +74,11 @@ pub(super) enum News {
 }
 
 impl Seat {
-    pub(super) fn new(config: CameraConfig, mut peers: PeerSettings) -> Self {
+    pub(super) fn new(
+        config: CameraConfig,
+        mut peers: PeerSettings,
+        known: &Arc<FoundProfiles>,
+    ) -> Self {
         let units = Outlet::new();
         let (report, reports) = mpsc::unbounded_channel();
         let metrics = Arc::new(CameraMetrics::default());
@@ -85,8 +90,8 @@ impl Seat {
             metrics: Arc::clone(&metrics),
         };
         Self {
-            devices: Arc::new(Devices::of(&config)),
             steering: steering(&config),
+            devices: Arc::new(Devices::of(&config, known)),
             config,
             metrics,
             profile: None,
