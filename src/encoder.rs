@@ -81,6 +81,17 @@ impl EncoderError {
         }
     }
 
+    /// What kind of failure it is, to search the journal and to count by.
+    pub fn class(&self) -> &'static str {
+        match self {
+            Self::Start { .. } => "encoder does not start",
+            Self::Unsupported { .. } => "encoder unsuitable",
+            Self::Frame { .. } => "frame not encoded",
+            Self::Bitrate { .. } => "bitrate refused",
+            Self::Stopped { .. } => "encoder stopped",
+        }
+    }
+
     /// False when opening it again for the same camera must fail the same way.
     pub fn is_worth_retrying(&self) -> bool {
         match self {
