@@ -2,11 +2,12 @@
 #![allow(clippy::disallowed_methods)] // a driver: reads the clock once a turn
 
 pub mod feed;
+pub mod trial;
 
 use std::fmt;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -15,10 +16,11 @@ use tokio::sync::mpsc;
 use tracing::{debug, info, trace, warn};
 
 use self::feed::Outlet;
+use crate::board::PicturePath;
 use crate::camera::{Camera, CameraError};
 use crate::encoder::{Encoder, EncoderError, Submitted};
 use crate::media::h264::ProfileLevelId;
-use crate::media::rate::{KEY_FRAME_SPACING, KeyFrameGate};
+use crate::media::rate::{KEY_FRAME_SPACING, KeyFrameGate, PictureScale};
 use crate::media::{AccessUnit, Bitrate, Frame};
 use crate::metrics::CameraMetrics;
 use crate::viewer::packetizer::pack;
@@ -33,11 +35,24 @@ pub struct Pipeline {
 /// What a pipeline tells, in order; `Ended` is the last.
 #[derive(Debug)]
 pub enum Report {
+    /// Camera and encoder are open. The first, unless they could not be opened.
+    Opened(Encoding),
     /// Access units came out since the last report; told at most every 250 ms, the first at once.
     Moved,
+    /// The encoder stood still or failed, and is being put right: units take longer to come than they use to.
+    Recovering,
     /// What the encoder's SPS says, before the first unit with it is sent.
     Profile(ProfileLevelId),
     Ended(Result<(), PipelineError>),
+}
+
+/// What encodes, and how pictures get there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Encoding {
+    /// For people: `vh264enc (/dev/video2)`.
+    pub encoder: String,
+    /// `None`: the encoder reads pictures where they are.
+    pub path: Option<PicturePath>,
 }
 
 /// Why a pipeline ended by itself.
@@ -80,6 +95,15 @@ pub struct Parts {
     pub encoder: Box<dyn Encoder>,
 }
 
+impl Parts {
+    fn encoding(&self) -> Encoding {
+        Encoding {
+            encoder: self.encoder.name().to_owned(),
+            path: self.encoder.picture_path(),
+        }
+    }
+}
+
 impl fmt::Debug for Parts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Parts")
@@ -105,6 +129,8 @@ struct Orders {
     key_frame: AtomicBool,
     /// In bit/s; 0: no wish.
     bitrate: AtomicU64,
+    /// Every so many frames one is coded.
+    every: AtomicU32,
 }
 
 impl Pipeline {
@@ -119,6 +145,7 @@ impl Pipeline {
             stop: AtomicBool::new(false),
             key_frame: AtomicBool::new(false),
             bitrate: AtomicU64::new(0),
+            every: AtomicU32::new(1),
         });
         let theirs = Arc::clone(&orders);
         let span = tracing::info_span!("pipeline", camera = name);
@@ -132,6 +159,7 @@ impl Pipeline {
                 };
                 last_word.result = open().and_then(|parts| {
                     outlets.metrics.pipeline_starts.add(1);
+                    let _ = outlets.reports.send(Report::Opened(parts.encoding()));
                     Turner::new(parts, outlets, theirs).run()
                 });
             })?;
@@ -152,6 +180,11 @@ impl Pipeline {
             .bitrate
             .store(target.as_bps(), Ordering::Release);
         self.orders.wake();
+    }
+
+    /// Codes fewer frames from the next one on.
+    pub fn set_scale(&self, scale: PictureScale) {
+        self.orders.every.store(scale.every, Ordering::Relaxed);
     }
 
     /// Ends it soon; `Report::Ended` tells when.
@@ -200,11 +233,14 @@ struct Turner {
     gate: KeyFrameGate,
     /// The newest picture that the encoder had no room for yet.
     pending: Option<Frame>,
+    /// Frames since the last one that was to be coded.
+    left_out: u32,
     in_encoder: InEncoder,
     next_sequence: Option<u32>,
     profile: Option<ProfileLevelId>,
     told_moved: Option<Instant>,
     copied_bytes: u64,
+    damaged_frames: u64,
 }
 
 impl Turner {
@@ -219,11 +255,13 @@ impl Turner {
             orders,
             gate: KeyFrameGate::new(KEY_FRAME_SPACING),
             pending: None,
+            left_out: 0,
             in_encoder: InEncoder::default(),
             next_sequence: None,
             profile: None,
             told_moved: None,
             copied_bytes: 0,
+            damaged_frames: 0,
         }
     }
 
@@ -258,13 +296,32 @@ impl Turner {
         while let Some(unit) = self.passing(|it| it.encoder.try_access_unit())?.flatten() {
             self.deliver(&unit, now);
         }
-        if let Some(frame) = self.camera.try_frame()? {
+        let frame = self.camera.try_frame();
+        self.count_damaged();
+        if let Some(frame) = frame? {
             self.count(&frame);
-            if self.pending.replace(frame).is_some() {
+            if self.is_left_out() {
+                self.outlets.metrics.frames_left_out.add(1);
+            } else if self.pending.replace(frame).is_some() {
                 self.outlets.metrics.frames_dropped.add(1);
             }
         }
         self.submit(now)
+    }
+
+    /// Fewer frames than the camera makes are coded when the viewers' links are too narrow for all.
+    /// Of a stream that comes coded none can be: the next refer to it.
+    fn is_left_out(&mut self) -> bool {
+        if !self.encoder.makes_key_frames_on_request() {
+            return false;
+        }
+        let every = self.orders.every.load(Ordering::Relaxed);
+        self.left_out += 1;
+        let is_left_out = self.left_out < every;
+        if !is_left_out {
+            self.left_out = 0;
+        }
+        is_left_out
     }
 
     fn take_orders(&mut self, now: Instant) -> Result<(), PipelineError> {
@@ -272,7 +329,8 @@ impl Turner {
             self.gate.request(now);
         }
         let target = self.orders.bitrate.swap(0, Ordering::AcqRel);
-        if target > 0 {
+        // A camera with its own encoder decides by itself.
+        if target > 0 && self.encoder.makes_key_frames_on_request() {
             let target = Bitrate::bps(target);
             if let Some(took) = self.passing(|it| it.encoder.set_bitrate(target))? {
                 debug!(%target, %took, "encoder took a bitrate");
@@ -351,6 +409,12 @@ impl Turner {
         self.outlets.metrics.frames_dropped.add(missed);
     }
 
+    fn count_damaged(&mut self) {
+        let before = std::mem::replace(&mut self.damaged_frames, self.camera.damaged_frames());
+        let metrics = &self.outlets.metrics;
+        metrics.frames_damaged.add(self.damaged_frames - before);
+    }
+
     /// Turns an error that passes into a log line and `None`.
     fn passing<T>(
         &mut self,
@@ -361,6 +425,10 @@ impl Turner {
             Err(error) if error.is_passing() => {
                 self.outlets.metrics.encoder_errors.add(1);
                 warn!(class = error.class(), %error, "the encoder goes on");
+                if error.is_recovery() {
+                    self.outlets.metrics.encoder_recoveries.add(1);
+                    let _ = self.outlets.reports.send(Report::Recovering);
+                }
                 Ok(None)
             }
             Err(error) => Err(error.into()),

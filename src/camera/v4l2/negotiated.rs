@@ -32,7 +32,7 @@ pub struct Negotiated {
 
 impl Negotiated {
     /// Asks an open device for what comes nearest to `settings`.
-    pub fn with(device: Device, settings: &CameraSettings) -> Result<Self, CameraError> {
+    pub fn with(device: Device, settings: &CameraSettings<'_>) -> Result<Self, CameraError> {
         let identity = device.identity();
         let name = format!("{} ({})", identity.path.display(), identity.card);
         let refused = |refusal| refused(&name, refusal);
@@ -191,7 +191,7 @@ impl Negotiated {
 fn offers(
     device: &Device,
     buffer_type: BufferType,
-    settings: &CameraSettings,
+    settings: &CameraSettings<'_>,
 ) -> Result<Vec<Offer>, V4l2Error> {
     let asked = negotiation::even(settings.size);
     let mut offers = Vec::new();
