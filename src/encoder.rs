@@ -110,6 +110,20 @@ impl EncoderError {
         }
     }
 
+    /// What kind of failure it is, to search the journal and to count by.
+    pub fn class(&self) -> &'static str {
+        match self {
+            Self::Start { .. } => "encoder does not start",
+            Self::Unsupported { .. } => "encoder unsuitable",
+            Self::Frame { .. } => "frame not encoded",
+            Self::Bitrate { .. } => "bitrate refused",
+            Self::Refused { .. } => "encoder refused",
+            Self::Recovering { .. } => "encoder stalled",
+            Self::GivenUp { .. } => "encoder given up",
+            Self::Stopped { .. } => "encoder stopped",
+        }
+    }
+
     /// True when the encoder is worked at: units may take longer to come than they use to.
     pub fn is_recovery(&self) -> bool {
         matches!(self, Self::Recovering { .. })

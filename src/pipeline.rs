@@ -69,6 +69,16 @@ pub enum PipelineError {
 }
 
 impl PipelineError {
+    /// What kind of failure it is, to search the journal and to count by.
+    pub fn class(&self) -> &'static str {
+        match self {
+            Self::Camera(error) => error.class(),
+            Self::Encoder(error) => error.class(),
+            Self::Poll(_) => "pipeline cannot wait",
+            Self::Panicked => "pipeline panicked",
+        }
+    }
+
     /// False when opening both again with the same configuration must fail the same way.
     pub fn is_worth_retrying(&self) -> bool {
         match self {
@@ -414,7 +424,7 @@ impl Turner {
             Ok(value) => Ok(Some(value)),
             Err(error) if error.is_passing() => {
                 self.outlets.metrics.encoder_errors.add(1);
-                warn!(%error, "the encoder goes on");
+                warn!(class = error.class(), %error, "the encoder goes on");
                 if error.is_recovery() {
                     self.outlets.metrics.encoder_recoveries.add(1);
                     let _ = self.outlets.reports.send(Report::Recovering);

@@ -5,6 +5,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use tokio::sync::mpsc;
+use tracing::field::display;
 use tracing::{debug, info, warn};
 
 use super::devices::{self, Devices};
@@ -251,7 +252,13 @@ impl Seat {
                 | LinkState::Dialing
                 | LinkState::Waiting { .. }
                 | LinkState::HangingUp
-                | LinkState::Closed => warn!(relay = %at.url, "{}", status.describe(now)),
+                | LinkState::Closed => {
+                    let class = status
+                        .trouble
+                        .as_ref()
+                        .map(|trouble| display(&trouble.class));
+                    warn!(relay = %at.url, class, "{}", status.describe(now));
+                }
             },
         }
     }
