@@ -33,6 +33,10 @@ pub struct Pipeline {
 /// What a pipeline tells, in order; `Ended` is the last.
 #[derive(Debug)]
 pub enum Report {
+    /// Camera and encoder are open. `can_halve`: the encoder makes smaller pictures when told to.
+    Opened {
+        can_halve: bool,
+    },
     /// Access units came out since the last report; told at most every 250 ms, the first at once.
     Moved,
     /// What the encoder's SPS says, before the first unit with it is sent.
@@ -97,6 +101,7 @@ struct Orders {
     bitrate: AtomicU64,
     /// Every so many frames one is coded.
     every: AtomicU32,
+    is_halved: AtomicBool,
 }
 
 impl Pipeline {
@@ -112,6 +117,7 @@ impl Pipeline {
             key_frame: AtomicBool::new(false),
             bitrate: AtomicU64::new(0),
             every: AtomicU32::new(1),
+            is_halved: AtomicBool::new(false),
         });
         let theirs = Arc::clone(&orders);
         let span = tracing::info_span!("pipeline", camera = name);
@@ -147,9 +153,12 @@ impl Pipeline {
         self.orders.wake();
     }
 
-    /// Codes fewer frames from the next one on.
+    /// Codes fewer frames, or smaller ones, from one of the next on.
     pub fn set_scale(&self, scale: PictureScale) {
         self.orders.every.store(scale.every, Ordering::Relaxed);
+        self.orders
+            .is_halved
+            .store(scale.divisor > 1, Ordering::Relaxed);
     }
 
     /// Ends it soon; `Report::Ended` tells when.
@@ -200,6 +209,7 @@ struct Turner {
     pending: Option<Frame>,
     /// Frames since the last one that was to be coded.
     left_out: u32,
+    is_halved: bool,
     in_encoder: InEncoder,
     next_sequence: Option<u32>,
     profile: Option<ProfileLevelId>,
@@ -220,6 +230,7 @@ impl Turner {
             gate: KeyFrameGate::new(KEY_FRAME_SPACING),
             pending: None,
             left_out: 0,
+            is_halved: false,
             in_encoder: InEncoder::default(),
             next_sequence: None,
             profile: None,
@@ -229,6 +240,8 @@ impl Turner {
     }
 
     fn run(mut self) -> Result<(), PipelineError> {
+        let can_halve = self.encoder.can_halve();
+        let _ = self.outlets.reports.send(Report::Opened { can_halve });
         loop {
             self.wait()?;
             let now = Instant::now();
@@ -297,6 +310,10 @@ impl Turner {
                 debug!(%target, %took, "encoder took a bitrate");
             }
         }
+        let is_halved = self.orders.is_halved.load(Ordering::Relaxed);
+        if is_halved != self.is_halved && self.encoder.halve(is_halved) {
+            self.is_halved = is_halved;
+        }
         Ok(())
     }
 
@@ -356,6 +373,10 @@ impl Turner {
         let Some(profile) = ProfileLevelId::of(&key_frame.data) else {
             return;
         };
+        // Offers are for the whole picture: half of it may have a lower level, and is of no interest to them.
+        if self.is_halved && self.profile.is_some() {
+            return;
+        }
         if self.profile.replace(profile) != Some(profile) {
             let _ = self.outlets.reports.send(Report::Profile(profile));
         }

@@ -145,6 +145,9 @@ impl Seat {
     pub(super) fn handle(&mut self, event: Event, now: Instant) -> Option<News> {
         match event {
             Event::Pipeline(pipeline::Report::Moved) => return Some(News::Moved),
+            Event::Pipeline(pipeline::Report::Opened { can_halve }) => {
+                self.encoder_opened(can_halve)
+            }
             Event::Pipeline(pipeline::Report::Profile(profile)) => self.profile_known(profile),
             Event::Pipeline(pipeline::Report::Ended(result)) => {
                 self.pipeline = None;
@@ -255,10 +258,7 @@ impl Seat {
     pub(super) fn start_pipeline(&mut self) {
         let open = super::devices::opener(&self.config, &self.whereabouts);
         match Pipeline::start(self.config.name(), self.outlets.clone(), open) {
-            Ok(pipeline) => {
-                self.pipeline = Some(pipeline);
-                self.steering.encoder_opened();
-            }
+            Ok(pipeline) => self.pipeline = Some(pipeline),
             Err(error) => {
                 let _ = self
                     .outlets

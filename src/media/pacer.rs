@@ -169,10 +169,14 @@ impl<P> Pacer<P> {
         Some(departure)
     }
 
-    /// When something may leave.
+    /// When to come back: with an empty bucket, so that as much as it holds leaves together.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let anything = !self.is_held && (self.bytes > 0 || self.probe.is_some());
-        anything.then(|| self.free.checked_sub(self.burst()).unwrap_or(self.free))
+        let ahead = match self.probe {
+            Some(_) => self.burst(),
+            None => Duration::ZERO,
+        };
+        anything.then(|| self.free.checked_sub(ahead).unwrap_or(self.free))
     }
 
     /// How long the newest packet waits.
