@@ -210,7 +210,9 @@ impl<P> Pacer<P> {
             };
         }
         let others = self.bytes.saturating_sub(self.key_frame_bytes);
-        match (others > self.bytes_in(QUEUE), is_leaving) {
+        // What piles up behind a key frame is soon gone, for the encoder makes less than may leave. Skipped, it would cost the next.
+        let queue = if is_leaving { QUEUE * 2 } else { QUEUE };
+        match (others > self.bytes_in(queue), is_leaving) {
             (false, _) => None,
             (true, true) => Some(self.clear_behind_key_frame()),
             (true, false) => Some(self.clear()),

@@ -63,12 +63,7 @@ impl Coder {
         self.aim = bitrate;
         let is_reached_by_clock = CLOCK_SPEEDS.contains(&self.clock_speed());
         if !is_reached_by_clock || (key_frame && !AT_KEY_FRAME.contains(&self.clock_speed())) {
-            let room = if is_reached_by_clock {
-                ROOM_AT_KEY_FRAME
-            } else {
-                ROOM
-            };
-            let opened_for = Bitrate::bps((bitrate.as_bps() as f64 * room) as u64);
+            let opened_for = Bitrate::bps((bitrate.as_bps() as f64 * ROOM) as u64);
             debug!(from = %self.opened_for, to = %opened_for, aim = %bitrate, "encoder opens anew for its bitrate");
             *self = Self {
                 aim: bitrate,
@@ -188,9 +183,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 const CLOCK_SPEEDS: std::ops::RangeInclusive<f64> = 0.25..=1.25;
 
 /// A key frame is made for what the encoder was opened for: close above is small enough, and leaves nothing to win.
-const AT_KEY_FRAME: std::ops::RangeInclusive<f64> = 0.65..=1.0;
+const AT_KEY_FRAME: std::ops::RangeInclusive<f64> = 0.6..=1.0;
 
-/// The rate may rise by 60 % (1.25 times this) before it costs a key frame. On a narrow link each is a third of a second of
-/// standstill; one that is opened for more makes larger ones.
-const ROOM: f64 = 1.3;
-const ROOM_AT_KEY_FRAME: f64 = 1.2;
+/// The rate may rise by three quarters (1.25 times this) before it costs a key frame, which is a third of a second of standstill on a narrow
+/// link. Opened for more, the encoder makes larger ones.
+const ROOM: f64 = 1.4;
