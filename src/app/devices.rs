@@ -66,7 +66,9 @@ fn open(config: &CameraConfig, devices: &Devices) -> Result<Parts, PipelineError
                     continue;
                 }
                 match with_candidate(&candidate, config, devices) {
-                    Err(PipelineError::Encoder(error)) => warn!(class = error.class(), %error, "trying the next encoder"),
+                    Err(PipelineError::Encoder(error)) => {
+                        warn!(class = error.class(), %error, "trying the next encoder")
+                    }
                     result => return result,
                 }
             }

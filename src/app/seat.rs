@@ -161,6 +161,7 @@ impl Seat {
             Event::Pipeline(pipeline::Report::Moved) => return Some(News::Moved),
             Event::Pipeline(pipeline::Report::Recovering) => return Some(News::Recovering),
             Event::Pipeline(pipeline::Report::Opened(encoding)) => {
+                self.encoder_opened(encoding.can_halve);
                 self.opened = Some(Opened {
                     encoding,
                     copied_bytes: self.metrics.copied_bytes.value(),
@@ -280,10 +281,7 @@ impl Seat {
     pub(super) fn start_pipeline(&mut self) {
         let open = devices::opener(&self.config, &self.devices);
         match Pipeline::start(self.config.name(), self.outlets.clone(), open) {
-            Ok(pipeline) => {
-                self.pipeline = Some(pipeline);
-                self.steering.encoder_opened();
-            }
+            Ok(pipeline) => self.pipeline = Some(pipeline),
             Err(error) => {
                 let _ = self
                     .outlets
