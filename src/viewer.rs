@@ -287,7 +287,7 @@ impl Viewer {
             info!(?grace, "viewer is out of reach");
         }
         self.state = State::Away;
-        self.ask_again = None;
+        self.want_no_key_frame();
         self.restart_at = None;
         self.deadline = Some((now + grace, otherwise));
     }
@@ -356,7 +356,15 @@ impl Viewer {
         if let State::Watching(_) = self.state {
             debug!("viewer answers nothing, sending it nothing");
             self.state = State::Watching(Picture::Unheard);
-            self.ask_again = None;
+            self.want_no_key_frame();
+        }
+    }
+
+    /// Whatever was owed is of no use to a browser that cannot be reached.
+    fn want_no_key_frame(&mut self) {
+        self.ask_again = None;
+        if let Some(budget) = &mut self.budget {
+            budget.key_frame_made();
         }
     }
 
@@ -406,7 +414,7 @@ impl Viewer {
         info!(%reason, counts = ?self.counts, "viewer is gone");
         self.state = State::Ended;
         self.deadline = None;
-        self.ask_again = None;
+        self.want_no_key_frame();
         self.restart_at = None;
         self.candidates.clear();
         self.run.clear();
