@@ -30,7 +30,7 @@ impl M2mEncoder {
                     self.state = State::Working(session);
                     return Ok(Some(unit));
                 }
-                Ok(None) if ready.device_error && !self.has_reason(&session) => {
+                Ok(None) if ready.device_error && session.in_flight() == 0 => {
                     // poll(2) has nothing but an error to say, and would say it for ever: until the next picture goes in.
                     self.watch.deafen();
                     self.state = State::Working(session);
@@ -43,7 +43,7 @@ impl M2mEncoder {
                     return Err(self.climb(Some(session), &trouble, now));
                 }
                 Err(refusal) => {
-                    return Err(self.climb(Some(session), &refusal.to_string(), now));
+                    return Err(self.failed(Some(session), &refusal, now));
                 }
             },
             State::Draining {
@@ -71,14 +71,14 @@ impl M2mEncoder {
                     self.send_aside(Errand::Climb(then), Some(session), now)?;
                 }
                 Err(refusal) => {
-                    return Err(self.climb(Some(session), &refusal.to_string(), now));
+                    return Err(self.failed(Some(session), &refusal, now));
                 }
             },
             State::Aside(errand, aside) => match aside.poll(now) {
                 Outcome::NotYet => self.state = State::Aside(errand, aside),
                 Outcome::Done(Ok(session)) => self.back_from(errand, session, now),
                 Outcome::Done(Err(refusal)) => {
-                    return Err(self.climb(None, &refusal.to_string(), now));
+                    return Err(self.failed(None, &refusal, now));
                 }
                 Outcome::Lost => {
                     return Err(self.climb(None, "did not come back from its driver", now));
@@ -180,10 +180,6 @@ impl M2mEncoder {
         }
         let lost = now.saturating_duration_since(self.lost_since?);
         (lost >= KEY_FRAME_PATIENCE).then(|| format!("gave no key frame for {lost:.1?}"))
-    }
-
-    fn has_reason(&self, session: &Session) -> bool {
-        session.in_flight() > 0
     }
 
     pub(super) fn patience(&self) -> Duration {
