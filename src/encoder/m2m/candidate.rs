@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tracing::debug;
 
 use super::agreement::queues;
-use crate::board::{EncoderProfile, Profiles};
+use crate::board::{EncoderProfile, PicturePath, Profiles};
 use crate::encoder::EncoderError;
 use crate::media::Fourcc;
 use crate::v4l2::Device;
@@ -89,6 +89,12 @@ impl Candidate {
         &self.profile
     }
 
+    /// Tries these paths instead of all that the profile has.
+    pub fn over(mut self, paths: Vec<PicturePath>) -> Self {
+        Arc::make_mut(&mut self.profile).paths = paths;
+        self
+    }
+
     /// What to ask a camera for, cheapest first: what the encoder reads, then what can be converted, and the camera's own
     /// H.264 when there is nothing else.
     pub fn camera_formats(&self) -> Vec<Fourcc> {
@@ -116,9 +122,7 @@ impl Candidate {
 /// The profile's order, then the driver's.
 fn readable(offered: &[Fourcc], profile: &EncoderProfile) -> Vec<Fourcc> {
     let mut raw: Vec<Fourcc> = Vec::new();
-    let preferred = profile.raw.formats.iter();
-    let preferred = preferred.filter(|format| format.memory_planes == 1);
-    for fourcc in preferred.map(|format| &format.fourcc).chain(offered) {
+    for fourcc in profile.raw.formats.iter().chain(offered) {
         if offered.contains(fourcc) && KNOWN.contains(fourcc) && !raw.contains(fourcc) {
             raw.push(*fourcc);
         }

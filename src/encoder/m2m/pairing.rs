@@ -44,6 +44,7 @@ impl Candidate {
         settings: M2mSettings,
         standing: &Arc<Standing>,
     ) -> Result<(V4l2Camera, M2mEncoder), PipelineError> {
+        self.check_size(camera.format())?;
         let mut refused = Vec::new();
         let direct = self.agree_directly(camera, settings);
         for path in &self.profile.paths {
@@ -83,12 +84,25 @@ impl Candidate {
         settings: M2mSettings,
         standing: &Arc<Standing>,
     ) -> Result<M2mEncoder, EncoderError> {
+        self.check_size(format)?;
         let (session, blueprint, writer) = self
             .open_copying(format, None, settings)
             .map_err(|refusal| self.unusable(&[refusal.to_string()]))?;
         let path = PicturePath::Copy;
         info!(encoder = self.name, %path, format = %format.fourcc, size = %format.size, "pictures have a way to the encoder");
         self.encoder(session, blueprint, path, Some(writer), standing)
+    }
+
+    /// Some drivers take any size, and their hardware spoils the picture.
+    fn check_size(&self, format: PictureFormat) -> Result<(), EncoderError> {
+        let raw = &self.profile.raw;
+        if raw.takes(format.size) {
+            return Ok(());
+        }
+        let (size, least, most) = (format.size, raw.least, raw.most);
+        Err(self.unusable(&[format!(
+            "got pictures of {size} when expecting {least} to {most}"
+        )]))
     }
 
     fn encoder(

@@ -29,7 +29,7 @@ impl M2mEncoder {
     ) -> Result<(), EncoderError> {
         let profile = &self.setup.blueprint.profile;
         if session.drain().unwrap_or(false) {
-            let until = now + profile.drain.deadline.min(DRAIN_AT_MOST);
+            let until = now + profile.patience.drain.min(DRAIN_AT_MOST);
             self.state = State::Draining {
                 session,
                 until,
