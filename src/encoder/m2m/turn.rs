@@ -185,7 +185,7 @@ impl M2mEncoder {
     pub(super) fn patience(&self) -> Duration {
         let profile = &self.setup.blueprint.profile;
         let patience = if self.is_fresh {
-            profile.patience.first_unit
+            profile.patience.first_unit.min(FIRST_UNIT_PATIENCE_AT_MOST)
         } else {
             profile.patience.unit.min(UNIT_PATIENCE_AT_MOST)
         };
@@ -193,7 +193,10 @@ impl M2mEncoder {
     }
 }
 
-/// The supervisor ends a pipeline that gives nothing for two seconds.
+/// The supervisor ends a pipeline without a unit eight seconds after it started, and then nothing is learned of the encoder.
+const FIRST_UNIT_PATIENCE_AT_MOST: Duration = Duration::from_secs(4);
+
+/// And one that gives nothing for two seconds.
 const UNIT_PATIENCE_AT_MOST: Duration = Duration::from_millis(1500);
 
 /// A slow camera makes a slow encoder: at 2 frames a second nothing for a second is no fault.
