@@ -7,7 +7,7 @@ use tracing::{info, warn};
 
 use super::aside::{Aside, within};
 use super::session::Session;
-use super::{M2mEncoder, State, ladder};
+use super::{CLOSE_AT_MOST, M2mEncoder, State, ladder};
 use crate::board::{BitrateMethod, Rung};
 use crate::encoder::EncoderError;
 use crate::v4l2::V4l2Error;
@@ -40,7 +40,21 @@ impl M2mEncoder {
         self.send_aside(Errand::Climb(then), Some(session), now)
     }
 
-    /// It stands still or failed: the next rung. What it returns is for the pipeline.
+    /// The driver refused to go on. What it returns is for the pipeline.
+    pub(super) fn failed(
+        &mut self,
+        session: Option<Box<Session>>,
+        refusal: &V4l2Error,
+        now: Instant,
+    ) -> EncoderError {
+        if refusal.is_unplugged() {
+            self.give_up(session, &refusal.to_string(), now)
+        } else {
+            self.climb(session, &refusal.to_string(), now)
+        }
+    }
+
+    /// It stands still or failed: the next rung.
     pub(super) fn climb(
         &mut self,
         session: Option<Box<Session>>,
@@ -53,10 +67,7 @@ impl M2mEncoder {
             rung = self.ladder.climb(now);
         }
         let Some(rung) = rung else {
-            if let Some(session) = session {
-                close(session, self.setup.blueprint.profile.patience.call, now);
-            }
-            return self.given_up(found);
+            return self.give_up(session, found, now);
         };
         if let Err(error) = self.send_aside(Errand::Climb(rung), session, now) {
             return error;
@@ -119,6 +130,20 @@ impl M2mEncoder {
             Ok(()) => self.state = State::Working(session),
             Err(errno) => warn!(%errno, "cannot wait for the encoder"),
         }
+    }
+
+    fn give_up(
+        &mut self,
+        session: Option<Box<Session>>,
+        found: &str,
+        now: Instant,
+    ) -> EncoderError {
+        self.watch.deafen();
+        if let Some(session) = session {
+            let limit = self.setup.blueprint.profile.patience.call;
+            close(session, limit.min(CLOSE_AT_MOST), now);
+        }
+        self.given_up(found)
     }
 
     pub(super) fn given_up(&mut self, found: &str) -> EncoderError {

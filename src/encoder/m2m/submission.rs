@@ -37,7 +37,7 @@ impl M2mEncoder {
         now: Instant,
     ) -> Result<Submitted, EncoderError> {
         if let Err(refusal) = session.collect_raw() {
-            return Err(self.climb(Some(session), &refusal.to_string(), now));
+            return Err(self.failed(Some(session), &refusal, now));
         }
         if session.in_flight() >= self.setup.blueprint.profile.raw.in_flight as usize {
             self.state = State::Working(session);
@@ -56,7 +56,7 @@ impl M2mEncoder {
                     self.plan(session, rung, now)?;
                     return Ok(Submitted::Full(frame));
                 }
-                Err(refusal) => return Err(self.climb(Some(session), &refusal.to_string(), now)),
+                Err(refusal) => return Err(self.failed(Some(session), &refusal, now)),
             }
         }
         if self.journal.is_empty() {
@@ -121,7 +121,7 @@ impl M2mEncoder {
                 State::Ready(session) | State::Working(session) => Some(session),
                 State::Draining { .. } | State::Aside(..) | State::GivenUp => None,
             };
-            return Err(self.climb(session, &refusal.to_string(), now));
+            return Err(self.failed(session, &refusal, now));
         }
         Err(EncoderError::Frame {
             sequence,
@@ -136,9 +136,17 @@ impl M2mEncoder {
         now: Instant,
     ) -> Result<Option<Rung>, V4l2Error> {
         let rules = &self.setup.blueprint.profile.key_frames;
-        let method = match rules.method {
-            KeyFrameMethod::Force if !session.has_force_key_frame() => rules.otherwise,
-            method => method,
+        let must_come = self.units.needs_key_frame();
+        let is_useless = match rules.method {
+            KeyFrameMethod::Force => !session.has_force_key_frame(),
+            // Viewers wait for the next one; but without one nothing can be shown any more.
+            KeyFrameMethod::Wait => must_come,
+            KeyFrameMethod::ResetCapture | KeyFrameMethod::Reopen => false,
+        };
+        let method = if is_useless {
+            rules.otherwise
+        } else {
+            rules.method
         };
         let rung = match method {
             KeyFrameMethod::Force => {

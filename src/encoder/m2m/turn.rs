@@ -30,7 +30,7 @@ impl M2mEncoder {
                     self.state = State::Working(session);
                     return Ok(Some(unit));
                 }
-                Ok(None) if ready.device_error && !self.has_reason(&session) => {
+                Ok(None) if ready.device_error && session.in_flight() == 0 => {
                     // poll(2) has nothing but an error to say, and would say it for ever: until the next picture goes in.
                     self.watch.deafen();
                     self.state = State::Working(session);
@@ -43,7 +43,7 @@ impl M2mEncoder {
                     return Err(self.climb(Some(session), &trouble, now));
                 }
                 Err(refusal) => {
-                    return Err(self.climb(Some(session), &refusal.to_string(), now));
+                    return Err(self.failed(Some(session), &refusal, now));
                 }
             },
             State::Draining {
@@ -71,14 +71,14 @@ impl M2mEncoder {
                     self.send_aside(Errand::Climb(then), Some(session), now)?;
                 }
                 Err(refusal) => {
-                    return Err(self.climb(Some(session), &refusal.to_string(), now));
+                    return Err(self.failed(Some(session), &refusal, now));
                 }
             },
             State::Aside(errand, aside) => match aside.poll(now) {
                 Outcome::NotYet => self.state = State::Aside(errand, aside),
                 Outcome::Done(Ok(session)) => self.back_from(errand, session, now),
                 Outcome::Done(Err(refusal)) => {
-                    return Err(self.climb(None, &refusal.to_string(), now));
+                    return Err(self.failed(None, &refusal, now));
                 }
                 Outcome::Lost => {
                     return Err(self.climb(None, "did not come back from its driver", now));
@@ -182,14 +182,10 @@ impl M2mEncoder {
         (lost >= KEY_FRAME_PATIENCE).then(|| format!("gave no key frame for {lost:.1?}"))
     }
 
-    fn has_reason(&self, session: &Session) -> bool {
-        session.in_flight() > 0
-    }
-
     pub(super) fn patience(&self) -> Duration {
         let profile = &self.setup.blueprint.profile;
         let patience = if self.is_fresh {
-            profile.patience.first_unit
+            profile.patience.first_unit.min(FIRST_UNIT_PATIENCE_AT_MOST)
         } else {
             profile.patience.unit.min(UNIT_PATIENCE_AT_MOST)
         };
@@ -197,7 +193,10 @@ impl M2mEncoder {
     }
 }
 
-/// The supervisor ends a pipeline that gives nothing for two seconds.
+/// The supervisor ends a pipeline without a unit eight seconds after it started, and then nothing is learned of the encoder.
+const FIRST_UNIT_PATIENCE_AT_MOST: Duration = Duration::from_secs(4);
+
+/// And one that gives nothing for two seconds.
 const UNIT_PATIENCE_AT_MOST: Duration = Duration::from_millis(1500);
 
 /// A slow camera makes a slow encoder: at 2 frames a second nothing for a second is no fault.

@@ -217,7 +217,7 @@ mod tests {
     fn unit(became: Became) -> (u32, bool, Vec<u8>) {
         match became {
             Became::Unit(unit) => (unit.sequence, unit.key_frame, unit.data.to_vec()),
-            other => panic!("{other:?}"),
+            other @ (Became::Nothing | Became::Lost) => panic!("{other:?}"),
         }
     }
 
