@@ -8,6 +8,7 @@ mod robot;
 mod route;
 mod seat;
 mod status;
+mod steering;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -63,6 +64,8 @@ pub struct RelayOptions {
     pub ice_servers: Vec<String>,
     /// Holds `username:credential` for those that are TURN servers.
     pub turn_login_file: Option<PathBuf>,
+    /// Holds the secret from which credentials for them are made.
+    pub turn_secret_file: Option<PathBuf>,
     /// Web pages that may connect besides the relay's own.
     pub origins: Vec<String>,
     /// Tells the person at the terminal what to dial.
@@ -190,6 +193,7 @@ pub async fn relay(options: RelayOptions) -> Result<(), AppError> {
         listen: address,
         key_file: options.key_file,
         ice_servers: told_servers(options.ice_servers, options.turn_login_file)?,
+        turn_secret_file: options.turn_secret_file,
         origins: options.origins,
     })?;
     let scheme = if options.tls.is_some() { "wss" } else { "ws" };
@@ -281,6 +285,7 @@ fn viewing(
         listen: address,
         key_file: None,
         ice_servers,
+        turn_secret_file: None,
         origins: Vec::new(),
     };
     let cameras = config

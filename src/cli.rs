@@ -185,6 +185,14 @@ struct RelayArgs {
     /// Holds username:credential for the TURN servers
     #[arg(long, value_name = "FILE", requires = "ice_servers")]
     turn_login_file: Option<PathBuf>,
+    /// Holds the secret that the relay shares with the TURN servers (coturn: use-auth-secret); it makes logins of a day from it
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "ice_servers",
+        conflicts_with = "turn_login_file"
+    )]
+    turn_secret_file: Option<PathBuf>,
     // As an attribute: rustdoc takes a URL in a comment for a forgotten link.
     #[arg(
         long = "origin",
@@ -258,6 +266,7 @@ impl From<RelayArgs> for RelayOptions {
             key_file: args.key_file,
             ice_servers: args.ice_servers,
             turn_login_file: args.turn_login_file,
+            turn_secret_file: args.turn_secret_file,
             origins: args.origins,
             announce,
         }

@@ -63,6 +63,12 @@ pub struct CameraStatus {
     /// Pictures that came damaged or short since the service started: a bad cable or hub.
     #[serde(default)]
     pub damaged_frames: u64,
+    /// What the encoder is asked for.
+    pub target_kbps: f64,
+    /// Why that last moved.
+    pub target_because: String,
+    /// How many frames, how large.
+    pub picture: String,
     pub relays: Vec<RelayStatus>,
     pub viewers: Vec<ViewerStatus>,
 }
@@ -104,6 +110,30 @@ pub struct ViewerStatus {
     pub round_trip_ms: Option<f64>,
     /// Units left out up to a key frame.
     pub skipped_units: u64,
+    /// Packets sent again, for a NACK or a report of a loss.
+    pub repaired_packets: u64,
+    /// On the wire: headers, repairs and probes included.
+    pub sent_kbps: f64,
+    /// How long the newest packet waits before it leaves.
+    pub waits_ms: f64,
+    /// What the link carries; absent when the browser reports nothing about packets.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub link: Option<ViewerLinkStatus>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ViewerLinkStatus {
+    /// On the wire: headers, repairs and probes included.
+    pub estimate_kbps: f64,
+    /// Why the estimate last moved.
+    pub because: String,
+    /// What arrives.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub acknowledged_kbps: Option<f64>,
+    /// What every packet waits on the way at least.
+    pub queue_delay_ms: f64,
+    /// No picture of use fits, so it does not count for the target.
+    pub is_behind: bool,
 }
 
 /// `/healthz`, `/readyz`, `/status` and `/metrics`, answered by the app's loop: a loop that is stuck is seen here.

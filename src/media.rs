@@ -324,6 +324,8 @@ pub struct AccessUnit {
 pub enum Feedback {
     /// The viewer lost the picture (PLI or FIR) and cannot go on without a key frame.
     KeyFrame,
-    /// The viewer's link can take this much.
+    /// The viewer's link can take this much from the encoder.
     Estimate(Bitrate),
+    /// The viewer answers nothing at the moment: what its link can take is not known.
+    Silent,
 }

@@ -4,6 +4,8 @@ use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::media::Bitrate;
+
 /// A number that only grows.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
@@ -47,6 +49,8 @@ pub struct CameraMetrics {
     pub frames_dropped: Counter,
     /// Pictures that came damaged or short, and were dropped.
     pub frames_damaged: Counter,
+    /// Pictures that were not encoded because the viewers' links are too narrow for all.
+    pub frames_left_out: Counter,
     /// Access units that the encoder gave: one encode for all viewers.
     pub units: Counter,
     pub key_frames: Counter,
@@ -71,17 +75,31 @@ pub struct CameraMetrics {
 }
 
 /// The present, which is no counter.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct CameraGauges {
     pub running: bool,
     pub viewers: usize,
     pub relay_connected: bool,
+    /// What the encoder is asked for.
+    pub target: Bitrate,
+    pub each: Vec<ViewerGauges>,
+}
+
+/// One viewer's present. `None` where its browser reports nothing about packets.
+#[derive(Clone, Debug, Default)]
+pub struct ViewerGauges {
+    pub viewer: String,
+    pub estimate: Option<Bitrate>,
+    pub acknowledged: Option<Bitrate>,
+    pub queue_delay: Option<Duration>,
+    pub sent: Bitrate,
+    pub repaired_packets: u64,
 }
 
 /// Writes all cameras' numbers. One `# TYPE` line a name, as the format demands.
 pub fn exposition(cameras: &[(&str, &CameraMetrics, CameraGauges)]) -> String {
     type Read = fn(&CameraMetrics) -> &Counter;
-    let counters: [(&str, &str, Read); 14] = [
+    let counters: [(&str, &str, Read); 15] = [
         ("camera_frames", "Pictures the camera made.", |m| &m.frames),
         (
             "camera_frames_dropped",
@@ -92,6 +110,11 @@ pub fn exposition(cameras: &[(&str, &CameraMetrics, CameraGauges)]) -> String {
             "camera_frames_damaged",
             "Pictures that came damaged or short.",
             |m| &m.frames_damaged,
+        ),
+        (
+            "camera_frames_left_out",
+            "Pictures left out because links are too narrow for all.",
+            |m| &m.frames_left_out,
         ),
         ("encoder_frames", "Access units the encoder gave.", |m| {
             &m.units
@@ -133,8 +156,8 @@ pub fn exposition(cameras: &[(&str, &CameraMetrics, CameraGauges)]) -> String {
         ),
         ("relay_dials", "Attempts to reach the relay.", |m| &m.dials),
     ];
-    type Gauge = fn(CameraGauges) -> u64;
-    let gauges: [(&str, &str, Gauge); 3] = [
+    type Gauge = fn(&CameraGauges) -> u64;
+    let gauges: [(&str, &str, Gauge); 4] = [
         (
             "pipeline_running",
             "1 while camera and encoder are open.",
@@ -144,6 +167,44 @@ pub fn exposition(cameras: &[(&str, &CameraMetrics, CameraGauges)]) -> String {
         ("relay_connected", "1 while the relay is reached.", |g| {
             u64::from(g.relay_connected)
         }),
+        (
+            "target_bits_per_second",
+            "What the encoder is asked for.",
+            |g| g.target.as_bps(),
+        ),
+    ];
+    type ViewerGauge = fn(&ViewerGauges) -> Option<f64>;
+    let of_viewers: [(&str, &str, &str, ViewerGauge); 5] = [
+        (
+            "viewer_estimate_bits_per_second",
+            "gauge",
+            "What the viewer's link is found to carry, headers included.",
+            |v| Some(v.estimate?.as_bps() as f64),
+        ),
+        (
+            "viewer_acknowledged_bits_per_second",
+            "gauge",
+            "What arrives, headers included.",
+            |v| Some(v.acknowledged?.as_bps() as f64),
+        ),
+        (
+            "viewer_sent_bits_per_second",
+            "gauge",
+            "What is sent, headers included.",
+            |v| Some(v.sent.as_bps() as f64),
+        ),
+        (
+            "viewer_queue_delay_seconds",
+            "gauge",
+            "What every packet waits on the way at least.",
+            |v| Some(v.queue_delay?.as_secs_f64()),
+        ),
+        (
+            "viewer_repaired_packets_total",
+            "counter",
+            "Packets sent again.",
+            |v| Some(v.repaired_packets as f64),
+        ),
     ];
     type Timing = fn(&CameraMetrics) -> &Histogram;
     let timings: [(&str, &str, Timing); 2] = [
@@ -169,7 +230,18 @@ pub fn exposition(cameras: &[(&str, &CameraMetrics, CameraGauges)]) -> String {
     for (name, help, read) in gauges {
         text.head(name, "gauge", help);
         for (camera, _, gauges) in cameras {
-            text.line(name, camera, "", read(*gauges));
+            text.line(name, camera, "", read(gauges));
+        }
+    }
+    for (name, kind, help, read) in of_viewers {
+        text.head(name, kind, help);
+        for (camera, _, gauges) in cameras {
+            for viewer in &gauges.each {
+                if let Some(value) = read(viewer) {
+                    let label = format!(",viewer=\"{}\"", escaped(&viewer.viewer));
+                    text.line(name, camera, &label, value);
+                }
+            }
         }
     }
     for (name, help, read) in timings {
@@ -179,6 +251,11 @@ pub fn exposition(cameras: &[(&str, &CameraMetrics, CameraGauges)]) -> String {
         }
     }
     text.0
+}
+
+/// A label's value. Viewers name themselves, in printable ASCII.
+fn escaped(value: &str) -> String {
+    value.replace('\\', "\\\\").replace('"', "\\\"")
 }
 
 /// The text as it grows. Writing to a `String` cannot fail.
@@ -246,6 +323,11 @@ mod tests {
             &metrics,
             CameraGauges {
                 running: true,
+                each: vec![ViewerGauges {
+                    viewer: "a\"b".into(),
+                    sent: Bitrate::kbps(250),
+                    ..Default::default()
+                }],
                 ..Default::default()
             },
         )]);
@@ -253,6 +335,10 @@ mod tests {
         assert!(text.contains("# TYPE rovercast_encoder_frames_total counter"));
         assert!(text.contains("rovercast_encoder_frames_total{camera=\"front\"} 3"));
         assert!(text.contains("rovercast_pipeline_running{camera=\"front\"} 1"));
+        assert!(text.contains(
+            "rovercast_viewer_sent_bits_per_second{camera=\"front\",viewer=\"a\\\"b\"} 250000"
+        ));
+        assert!(!text.contains("rovercast_viewer_estimate_bits_per_second{"));
         assert!(
             text.contains("rovercast_encode_seconds_bucket{camera=\"front\",le=\"0.00015\"} 0")
         );

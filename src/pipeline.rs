@@ -7,7 +7,7 @@ pub mod trial;
 use std::fmt;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,7 @@ use crate::board::PicturePath;
 use crate::camera::{Camera, CameraError};
 use crate::encoder::{Encoder, EncoderError, Submitted};
 use crate::media::h264::ProfileLevelId;
-use crate::media::rate::{KEY_FRAME_SPACING, KeyFrameGate};
+use crate::media::rate::{KEY_FRAME_SPACING, KeyFrameGate, PictureScale};
 use crate::media::{AccessUnit, Bitrate, Frame};
 use crate::metrics::CameraMetrics;
 use crate::viewer::packetizer::pack;
@@ -119,6 +119,8 @@ struct Orders {
     key_frame: AtomicBool,
     /// In bit/s; 0: no wish.
     bitrate: AtomicU64,
+    /// Every so many frames one is coded.
+    every: AtomicU32,
 }
 
 impl Pipeline {
@@ -133,6 +135,7 @@ impl Pipeline {
             stop: AtomicBool::new(false),
             key_frame: AtomicBool::new(false),
             bitrate: AtomicU64::new(0),
+            every: AtomicU32::new(1),
         });
         let theirs = Arc::clone(&orders);
         let span = tracing::info_span!("pipeline", camera = name);
@@ -167,6 +170,11 @@ impl Pipeline {
             .bitrate
             .store(target.as_bps(), Ordering::Release);
         self.orders.wake();
+    }
+
+    /// Codes fewer frames from the next one on.
+    pub fn set_scale(&self, scale: PictureScale) {
+        self.orders.every.store(scale.every, Ordering::Relaxed);
     }
 
     /// Ends it soon; `Report::Ended` tells when.
@@ -215,6 +223,8 @@ struct Turner {
     gate: KeyFrameGate,
     /// The newest picture that the encoder had no room for yet.
     pending: Option<Frame>,
+    /// Frames since the last one that was to be coded.
+    left_out: u32,
     in_encoder: InEncoder,
     next_sequence: Option<u32>,
     profile: Option<ProfileLevelId>,
@@ -235,6 +245,7 @@ impl Turner {
             orders,
             gate: KeyFrameGate::new(KEY_FRAME_SPACING),
             pending: None,
+            left_out: 0,
             in_encoder: InEncoder::default(),
             next_sequence: None,
             profile: None,
@@ -279,11 +290,28 @@ impl Turner {
         self.count_damaged();
         if let Some(frame) = frame? {
             self.count(&frame);
-            if self.pending.replace(frame).is_some() {
+            if self.is_left_out() {
+                self.outlets.metrics.frames_left_out.add(1);
+            } else if self.pending.replace(frame).is_some() {
                 self.outlets.metrics.frames_dropped.add(1);
             }
         }
         self.submit(now)
+    }
+
+    /// Fewer frames than the camera makes are coded when the viewers' links are too narrow for all.
+    /// Of a stream that comes coded none can be: the next refer to it.
+    fn is_left_out(&mut self) -> bool {
+        if !self.encoder.makes_key_frames_on_request() {
+            return false;
+        }
+        let every = self.orders.every.load(Ordering::Relaxed);
+        self.left_out += 1;
+        let is_left_out = self.left_out < every;
+        if !is_left_out {
+            self.left_out = 0;
+        }
+        is_left_out
     }
 
     fn take_orders(&mut self, now: Instant) -> Result<(), PipelineError> {
@@ -291,7 +319,8 @@ impl Turner {
             self.gate.request(now);
         }
         let target = self.orders.bitrate.swap(0, Ordering::AcqRel);
-        if target > 0 {
+        // A camera with its own encoder decides by itself.
+        if target > 0 && self.encoder.makes_key_frames_on_request() {
             let target = Bitrate::bps(target);
             if let Some(took) = self.passing(|it| it.encoder.set_bitrate(target))? {
                 debug!(%target, %took, "encoder took a bitrate");

@@ -11,16 +11,22 @@
 //!     └─────────────────────┴── Close, Left, Failed ───────────────┴──────► Ended
 //!
 //!  Away, watching or connecting, a viewer may be offered another way (an ICE restart): when the robot's network changed,
-//!  after five seconds out of reach, when the way failed. What it has goes on meanwhile.
+//!  after five seconds out of reach, when the way failed. What it has goes on meanwhile. While the robot itself has no network
+//!  nobody is looked for, and nobody is given up for a minute.
 //!
 //!  Watching:   WaitingForKeyFrame ──key frame──► Flowing
-//!                    ▲   asks again every second   │
-//!                    └────────── Lagged ───────────┘
+//!                ▲   ▲   asks again every second   │ │
+//!        Answers │   └────────── Lagged ───────────┘ │ Silent
+//!              Unheard ◄─────────────────────────────┘
 //! ```
+//!
+//! However often a browser loses the picture, it gets key frames no faster than its budget allows: they cost everybody.
 //!
 //! Until the viewer watches, it keeps the newest key frame and what followed: the picture is there the moment the connection is.
 
 pub mod packetizer;
+mod reach;
+pub mod sending;
 mod signalled;
 pub mod webrtc;
 
@@ -30,8 +36,10 @@ use std::time::{Duration, Instant};
 
 use tracing::{debug, info, warn};
 
+pub use reach::{NetworkChange, Reach};
 pub use signalled::{IceCandidate, IceServer, ViewerId, ViewerIdError};
 
+use crate::media::rate::KeyFrameBudget;
 use packetizer::PackedUnit;
 
 /// What happens to a viewer.
@@ -42,6 +50,8 @@ pub enum Input {
     Answer(String),
     /// The connection would not take the answer, and says what was found in it.
     AnswerRefused(String),
+    /// The connection cannot go on, and says why.
+    Broken(String),
     RemoteCandidate(IceCandidate),
     Connected,
     /// Nothing comes back at the moment. The network may return.
@@ -49,7 +59,7 @@ pub enum Input {
     /// The way to the browser is beyond repair; another may be found.
     Failed,
     /// The robot's network is another than before.
-    NetworkChanged,
+    Network(NetworkChange),
     /// The browser closed the connection.
     Left,
     Unit(Arc<PackedUnit>),
@@ -59,6 +69,10 @@ pub enum Input {
     },
     /// The browser lost the picture (PLI or FIR).
     LossReport,
+    /// The browser answers nothing, so nothing is sent to it.
+    Silent,
+    /// The browser answers again.
+    Answers,
     Close,
     Timeout,
 }
@@ -92,7 +106,7 @@ pub enum PeerEnd {
     NotConnected,
     #[error("the connection to the browser failed")]
     Failed,
-    #[error("nothing heard from the browser for {} s", AWAY_GRACE.as_secs())]
+    #[error("nothing heard from the browser for too long")]
     Lost,
     /// The robot's side could not go on, whatever the browser did.
     #[error("cannot serve the browser: {found}")]
@@ -125,6 +139,10 @@ pub struct Viewer {
     ask_again: Option<Instant>,
     /// When to offer another way to a viewer who is away.
     restart_at: Option<Instant>,
+    /// The robot has no network: that nothing is heard says nothing about the browser.
+    network_down: bool,
+    /// How many key frames it may have; there from the first one that it asks for.
+    budget: Option<KeyFrameBudget>,
     actions: VecDeque<Action>,
     counts: ViewerCounts,
 }
@@ -143,6 +161,8 @@ enum State {
 enum Picture {
     WaitingForKeyFrame,
     Flowing,
+    /// The browser answers nothing: it may be an outage of seconds.
+    Unheard,
 }
 
 impl Viewer {
@@ -155,6 +175,8 @@ impl Viewer {
             deadline: None,
             ask_again: None,
             restart_at: None,
+            network_down: false,
+            budget: None,
             actions: VecDeque::new(),
             counts: ViewerCounts::default(),
         }
@@ -168,16 +190,19 @@ impl Viewer {
             Input::Offered => self.offered(now),
             Input::Answer(sdp) => self.answer(sdp, now),
             Input::AnswerRefused(found) => self.end(PeerEnd::BadAnswer { found }),
+            Input::Broken(found) => self.end(PeerEnd::Broken { found }),
             Input::RemoteCandidate(candidate) => self.remote_candidate(candidate),
             Input::Connected => self.connected(now),
             Input::Disconnected => self.disconnected(now),
             Input::Failed => self.failed(now),
-            Input::NetworkChanged => self.network_changed(),
+            Input::Network(change) => self.network_changed(change, now),
             Input::Left => self.end(PeerEnd::Left),
             Input::Unit(unit) => self.unit(unit, now),
             Input::Lagged { missed } => self.lagged(missed, now),
             // The decoder shows what it can of the frames that follow; only the request matters.
             Input::LossReport => self.ask_key_frame(now),
+            Input::Silent => self.silent(),
+            Input::Answers => self.answers(now),
             Input::Close => self.end(PeerEnd::Closed),
             Input::Timeout => self.timeout(now),
         }
@@ -192,7 +217,9 @@ impl Viewer {
         let deadline = self.deadline.as_ref().map(|(at, _)| (*at, "gives up"));
         let ask = self.ask_again.map(|at| (at, "asks for a key frame again"));
         let restart = self.restart_at.map(|at| (at, "offers another way"));
-        [deadline, ask, restart].into_iter().flatten().min()
+        let budget = self.budget.as_ref().and_then(KeyFrameBudget::poll_timeout);
+        let owed = budget.map(|at| (at, "may have a key frame again"));
+        [deadline, ask, restart, owed].into_iter().flatten().min()
     }
 
     pub fn counts(&self) -> ViewerCounts {
@@ -268,11 +295,21 @@ impl Viewer {
         self.actions.push_back(Action::RestartIce);
     }
 
-    fn network_changed(&mut self) {
-        match self.state {
-            State::Connecting | State::Watching(_) | State::Away => self.restart(),
+    fn network_changed(&mut self, change: NetworkChange, now: Instant) {
+        self.network_down = change == NetworkChange::Lost;
+        match (self.state, change) {
+            (State::Away, NetworkChange::Lost) => self.go_away(PeerEnd::Lost, now),
+            (State::Away, NetworkChange::Returned | NetworkChange::Moved) => {
+                self.go_away(PeerEnd::Lost, now);
+                self.restart();
+            }
+            (State::Connecting, NetworkChange::Returned | NetworkChange::Moved)
+            | (State::Watching(_), NetworkChange::Moved) => self.restart(),
+            // Its own checks go on, and find the way again or not.
+            (State::Watching(_), NetworkChange::Returned)
+            | (State::Connecting | State::Watching(_), NetworkChange::Lost) => {}
             // Nobody answered yet: the browser gets the new candidates as they are found, or asks again.
-            State::Offering | State::Offered | State::Ended => {}
+            (State::Offering | State::Offered | State::Ended, _) => {}
         }
     }
 
@@ -297,12 +334,16 @@ impl Viewer {
     fn disconnected(&mut self, now: Instant) {
         if let State::Watching(_) = self.state {
             self.go_away(PeerEnd::Lost, now);
-            self.restart_at = Some(now + RESTART_AFTER);
+            if !self.network_down {
+                self.restart_at = Some(now + RESTART_AFTER);
+            }
         }
     }
 
     fn failed(&mut self, now: Instant) {
         match self.state {
+            State::Watching(_) if self.network_down => self.go_away(PeerEnd::Failed, now),
+            State::Away if self.network_down => {}
             State::Watching(_) => {
                 self.go_away(PeerEnd::Failed, now);
                 self.restart();
@@ -316,15 +357,27 @@ impl Viewer {
     }
 
     fn go_away(&mut self, otherwise: PeerEnd, now: Instant) {
-        info!(grace = ?AWAY_GRACE, "viewer is out of reach");
+        let grace = if self.network_down {
+            DOWN_GRACE
+        } else {
+            AWAY_GRACE
+        };
+        info!(?grace, "viewer is out of reach");
         self.state = State::Away;
         self.ask_again = None;
-        self.deadline = Some((now + AWAY_GRACE, otherwise));
+        self.restart_at = None;
+        self.deadline = Some((now + grace, otherwise));
     }
 
     fn unit(&mut self, unit: Arc<PackedUnit>, now: Instant) {
+        if unit.key_frame
+            && let Some(budget) = &mut self.budget
+        {
+            budget.key_frame_made();
+        }
         match self.state {
             State::Offering | State::Offered | State::Connecting => self.hold(unit),
+            State::Watching(Picture::Unheard) => self.counts.skipped += 1,
             State::Watching(Picture::WaitingForKeyFrame) if !unit.key_frame => {
                 self.counts.skipped += 1;
                 if self.ask_again.is_none() {
@@ -361,16 +414,45 @@ impl Viewer {
     fn lagged(&mut self, missed: u64, now: Instant) {
         self.counts.skipped += missed;
         self.forget_run();
+        match self.state {
+            State::Watching(Picture::Flowing | Picture::WaitingForKeyFrame) => {
+                debug!(missed, "viewer is late, skipping to the next key frame");
+                self.state = State::Watching(Picture::WaitingForKeyFrame);
+                self.ask_key_frame(now);
+            }
+            State::Watching(Picture::Unheard)
+            | State::Offering
+            | State::Offered
+            | State::Connecting
+            | State::Away
+            | State::Ended => {}
+        }
+    }
+
+    fn silent(&mut self) {
         if let State::Watching(_) = self.state {
-            debug!(missed, "viewer is late, skipping to the next key frame");
+            debug!("viewer answers nothing, sending it nothing");
+            self.state = State::Watching(Picture::Unheard);
+            self.ask_again = None;
+        }
+    }
+
+    fn answers(&mut self, now: Instant) {
+        if self.state == State::Watching(Picture::Unheard) {
             self.state = State::Watching(Picture::WaitingForKeyFrame);
             self.ask_key_frame(now);
         }
     }
 
     fn ask_key_frame(&mut self, now: Instant) {
-        self.counts.asked += 1;
-        self.actions.push_back(Action::AskKeyFrame);
+        if self.state == State::Watching(Picture::Unheard) {
+            return;
+        }
+        let budget = self.budget.get_or_insert_with(|| KeyFrameBudget::new(now));
+        if budget.request(now) {
+            self.counts.asked += 1;
+            self.actions.push_back(Action::AskKeyFrame);
+        }
         if let State::Connecting | State::Watching(Picture::WaitingForKeyFrame) = self.state {
             self.ask_again = Some(now + ASK_AGAIN);
         }
@@ -388,6 +470,12 @@ impl Viewer {
         }
         if self.ask_again.is_some_and(|at| now >= at) {
             self.ask_key_frame(now);
+        }
+        if let Some(budget) = &mut self.budget
+            && budget.handle_timeout(now)
+        {
+            self.counts.asked += 1;
+            self.actions.push_back(Action::AskKeyFrame);
         }
     }
 
@@ -417,6 +505,10 @@ const CONNECT_DEADLINE: Duration = Duration::from_secs(30);
 
 /// A robot that changes its access point is away for some seconds; a viewer that comes back sooner needs no new offer.
 const AWAY_GRACE: Duration = Duration::from_secs(15);
+
+/// A lift, a tunnel, an access point that restarts. Browsers give up after half a minute by themselves, and ask for another
+/// session when they hear of the robot again.
+const DOWN_GRACE: Duration = Duration::from_secs(60);
 
 /// Before that the way may come back by itself, and a restart gives it up for an offer that the relay must carry.
 const RESTART_AFTER: Duration = Duration::from_secs(5);

@@ -16,6 +16,8 @@ mod joins;
 mod lifecycle;
 #[path = "browser/namespace.rs"]
 mod namespace;
+#[path = "browser/narrow.rs"]
+mod narrow;
 #[path = "browser/network.rs"]
 mod network;
 #[path = "browser/outages.rs"]

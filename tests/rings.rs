@@ -48,6 +48,8 @@ const RINGS: &[(Ring, &[&str])] = &[
             "supervisor::*",
             "viewer",
             "viewer::packetizer",
+            "viewer::reach",
+            "viewer::sending",
             "viewer::signalled",
         ],
     ),

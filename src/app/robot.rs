@@ -126,7 +126,12 @@ impl Robot {
         let sessions = self.seats.iter().flat_map(|seat| &seat.lines);
         let sessions = sessions.filter_map(|line| line.session.poll_timeout());
         let leave = self.leave_at.map(|at| (at, "shutdown deadline"));
+        let steering = self
+            .seats
+            .iter()
+            .filter_map(|seat| seat.steering.poll_timeout());
         let first = sessions
+            .chain(steering)
             .chain(self.supervisor.poll_timeout())
             .chain(leave)
             .min();
@@ -164,6 +169,10 @@ impl Robot {
                         line.session
                             .handle(crate::relay::session::Input::Timeout, now);
                     }
+                }
+                for seat in &mut self.seats {
+                    let _entered = info_span!("camera", camera = seat.config.name()).entered();
+                    seat.steering_timeout(now);
                 }
                 self.supervisor.handle(Report::Timeout, now);
             }

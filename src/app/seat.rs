@@ -1,7 +1,5 @@
 //! One camera: its pipeline, its relay sessions, and who sits before it.
 
-use std::collections::BTreeSet;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
@@ -12,18 +10,19 @@ use tracing::{debug, info, warn};
 use super::devices::{self, Devices};
 use super::line::{Expected, Line, Seated, Viewer};
 use super::profiles::FoundProfiles;
+use super::steering::{Place, steering};
 use super::with_sources;
 use crate::config::CameraConfig;
-use crate::media::Feedback;
 use crate::media::h264::ProfileLevelId;
+use crate::media::rate::steering::Steering;
 use crate::metrics::CameraMetrics;
 use crate::network::Network;
 use crate::pipeline::feed::Outlet;
 use crate::pipeline::{self, Encoding, Outlets, Pipeline};
 use crate::relay::client::LinkEvent;
 use crate::relay::session::{Action, Input, LinkState};
-use crate::viewer::ViewerId;
 use crate::viewer::webrtc::{Peer, PeerEvent, PeerSettings, PeerStatistics};
+use crate::viewer::{Reach, ViewerId};
 
 /// A camera and everyone who wants to see it.
 pub(super) struct Seat {
@@ -34,10 +33,10 @@ pub(super) struct Seat {
     pub(super) profile: Option<ProfileLevelId>,
     pub(super) lines: Vec<Line>,
     peers: PeerSettings,
-    /// Where viewers' ways began when they were last looked for.
-    reachable: BTreeSet<IpAddr>,
-    pipeline: Option<Pipeline>,
+    reach: Reach,
     opened: Option<Opened>,
+    pub(super) pipeline: Option<Pipeline>,
+    pub(super) steering: Steering<Place>,
     outlets: Outlets,
     reports: mpsc::UnboundedReceiver<pipeline::Report>,
     /// Peers that say good-bye to their browsers; each goes when its channel ends.
@@ -84,6 +83,7 @@ impl Seat {
         let (report, reports) = mpsc::unbounded_channel();
         let metrics = Arc::new(CameraMetrics::default());
         peers.metrics = Arc::clone(&metrics);
+        peers.bitrate = config.bitrate;
         let outlets = Outlets {
             units,
             reports: report,
@@ -91,12 +91,13 @@ impl Seat {
         };
         Self {
             devices: Arc::new(Devices::of(&config, known)),
+            steering: steering(&config),
             config,
             metrics,
             profile: None,
             lines: Vec::new(),
             peers,
-            reachable: BTreeSet::new(),
+            reach: Reach::default(),
             pipeline: None,
             opened: None,
             outlets,
@@ -106,11 +107,12 @@ impl Seat {
     }
 
     pub(super) fn start_sessions(&mut self, network: Option<&Network>, now: Instant) {
-        self.reachable = network
-            .into_iter()
-            .flat_map(Network::reachable)
-            .copied()
-            .collect();
+        if let Some(network) = network {
+            self.reach.note(
+                network.reachable().copied().collect(),
+                network.has_way_out(),
+            );
+        }
         for line in &mut self.lines {
             line.session.handle(Input::Start, now);
         }
@@ -193,7 +195,7 @@ impl Seat {
                 acted = true;
             }
         }
-        acted
+        acted | self.steer()
     }
 
     fn perform(&mut self, line: usize, action: Action, now: Instant) {
@@ -241,6 +243,7 @@ impl Seat {
                     seated.peer.close();
                     self.leaving.push(seated.events);
                 }
+                self.link_gone(Place { line, viewer }, now);
             }
             Action::Report(status) => match status.state {
                 LinkState::Connected { .. } => info!(relay = %at.url, "{}", status.describe(now)),
@@ -253,20 +256,16 @@ impl Seat {
         }
     }
 
-    /// Checks the links at once. Viewers look for new ways when an address is gone and there is another: a restart gives up
-    /// the way that they have, which an address that merely came (a container's, a second network's) does not harm.
+    /// Checks the links at once, and lets the viewers know.
     pub(super) fn network_changed(&mut self, network: &Network, now: Instant) {
-        let reachable: BTreeSet<_> = network.reachable().copied().collect();
-        let moved = !reachable.is_empty() && !self.reachable.is_subset(&reachable);
-        if !reachable.is_empty() {
-            self.reachable = reachable;
-        }
+        let reachable = network.reachable().copied().collect();
+        let change = self.reach.note(reachable, network.has_way_out());
         for line in &mut self.lines {
             let addresses = Arc::clone(&network.addresses);
             line.session
                 .handle(Input::NetworkChanged { addresses }, now);
-            if moved {
-                line.restart_ice();
+            if let Some(change) = change {
+                line.tell_viewers(change);
             }
         }
     }
@@ -274,7 +273,10 @@ impl Seat {
     pub(super) fn start_pipeline(&mut self) {
         let open = devices::opener(&self.config, &self.devices);
         match Pipeline::start(self.config.name(), self.outlets.clone(), open) {
-            Ok(pipeline) => self.pipeline = Some(pipeline),
+            Ok(pipeline) => {
+                self.pipeline = Some(pipeline);
+                self.steering.encoder_opened();
+            }
             Err(error) => {
                 let _ = self
                     .outlets
@@ -376,14 +378,7 @@ impl Seat {
                     seated.connected = true;
                 }
             }
-            PeerEvent::Feedback(Feedback::KeyFrame) => {
-                self.metrics.key_frame_requests.add(1);
-                if let Some(pipeline) = &self.pipeline {
-                    pipeline.request_key_frame();
-                }
-            }
-            // What a link can take is not acted upon: the bitrate is the configured one.
-            PeerEvent::Feedback(Feedback::Estimate(_)) => {}
+            PeerEvent::Feedback(feedback) => self.link_told(Place { line, viewer }, feedback, now),
             PeerEvent::FirstPacket { after } => info!(%viewer, ?after, "viewer gets the picture"),
             PeerEvent::Statistics(statistics) => {
                 if let Some(seated) = at.seated(&viewer) {
@@ -399,11 +394,12 @@ impl Seat {
                 at.viewers.remove(&viewer);
                 at.session.handle(
                     Input::ViewerEnded {
-                        viewer,
+                        viewer: viewer.clone(),
                         reason: end.to_string(),
                     },
                     now,
                 );
+                self.link_gone(Place { line, viewer }, now);
             }
         }
     }

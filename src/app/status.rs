@@ -5,11 +5,14 @@ use std::time::{Duration, Instant};
 use super::line::{Line, Viewer};
 use super::robot::Robot;
 use super::seat::Seat;
-use crate::http::{CameraStatus, RelayStatus, Status, ViewerStatus};
-use crate::metrics::{CameraGauges, exposition};
+use super::steering::Place;
+use crate::http::{CameraStatus, RelayStatus, Status, ViewerLinkStatus, ViewerStatus};
+use crate::media::Bitrate;
+use crate::metrics::{CameraGauges, ViewerGauges, exposition};
 use crate::relay::session::{LinkState, LinkStatus};
 use crate::supervisor::{CameraState, Supervisor};
-use crate::viewer::webrtc::PeerStatistics;
+use crate::viewer::ViewerId;
+use crate::viewer::webrtc::{LinkStatistics, PeerStatistics};
 
 pub(super) fn status(robot: &Robot, now: Instant) -> Status {
     let cameras: Vec<_> = (robot.seats.iter().enumerate())
@@ -39,6 +42,8 @@ pub(super) fn metrics(robot: &Robot) -> String {
                     .lines
                     .iter()
                     .all(|line| is_connected(&line.session.status())),
+                target: seat.steering.target(),
+                each: viewer_gauges(seat),
             };
             (seat.config.name(), &*seat.metrics, gauges)
         })
@@ -70,7 +75,12 @@ fn camera(seat: &Seat, index: usize, supervisor: &Supervisor, now: Instant) -> C
         profile_level_id: seat.profile.map(|profile| profile.to_string()),
         damaged_frames: seat.metrics.frames_damaged.value(),
         relays: seat.lines.iter().map(|line| relay(line, now)).collect(),
-        viewers: seat.lines.iter().flat_map(viewers).collect(),
+        target_kbps: kbps(seat.steering.target()),
+        target_because: seat.steering.why().to_string(),
+        picture: seat.steering.scale().to_string(),
+        viewers: (0..seat.lines.len())
+            .flat_map(|line| viewers(seat, line))
+            .collect(),
     }
 }
 
@@ -97,12 +107,13 @@ fn relay(line: &Line, now: Instant) -> RelayStatus {
     }
 }
 
-fn viewers(line: &Line) -> impl Iterator<Item = ViewerStatus> {
-    line.viewers.iter().map(|(id, viewer)| {
-        let (connected, statistics) = match viewer {
-            Viewer::Expected(_) => (false, PeerStatistics::default()),
-            Viewer::Seated(seated) => (seated.connected, seated.statistics),
+fn viewers(seat: &Seat, index: usize) -> impl Iterator<Item = ViewerStatus> {
+    statistics(&seat.lines[index]).map(move |(id, connected, statistics)| {
+        let place = Place {
+            line: index,
+            viewer: id.clone(),
         };
+        let is_behind = seat.steering.is_behind(&place);
         ViewerStatus {
             id: id.to_string(),
             connected,
@@ -115,8 +126,47 @@ fn viewers(line: &Line) -> impl Iterator<Item = ViewerStatus> {
             jitter_ms: milliseconds(statistics.jitter),
             round_trip_ms: statistics.round_trip.map(milliseconds),
             skipped_units: statistics.skipped_units,
+            repaired_packets: statistics.repaired_packets,
+            sent_kbps: kbps(statistics.sent),
+            waits_ms: milliseconds(statistics.waits),
+            link: statistics.link.map(|link| viewer_link(&link, is_behind)),
         }
     })
+}
+
+fn viewer_link(link: &LinkStatistics, is_behind: bool) -> ViewerLinkStatus {
+    ViewerLinkStatus {
+        estimate_kbps: kbps(link.estimate),
+        because: link.because.to_string(),
+        acknowledged_kbps: link.acknowledged.map(kbps),
+        queue_delay_ms: milliseconds(link.queue_delay),
+        is_behind,
+    }
+}
+
+fn statistics(line: &Line) -> impl Iterator<Item = (&ViewerId, bool, PeerStatistics)> {
+    line.viewers.iter().map(|(id, viewer)| match viewer {
+        Viewer::Expected(_) => (id, false, PeerStatistics::default()),
+        Viewer::Seated(seated) => (id, seated.connected, seated.statistics),
+    })
+}
+
+fn viewer_gauges(seat: &Seat) -> Vec<ViewerGauges> {
+    let viewers = seat.lines.iter().flat_map(statistics);
+    viewers
+        .map(|(id, _, statistics)| ViewerGauges {
+            viewer: id.to_string(),
+            estimate: statistics.link.map(|link| link.estimate),
+            acknowledged: statistics.link.and_then(|link| link.acknowledged),
+            queue_delay: statistics.link.map(|link| link.queue_delay),
+            sent: statistics.sent,
+            repaired_packets: statistics.repaired_packets,
+        })
+        .collect()
+}
+
+fn kbps(rate: Bitrate) -> f64 {
+    (rate.as_bps() as f64 / 1e3).round()
 }
 
 fn is_connected(status: &LinkStatus) -> bool {

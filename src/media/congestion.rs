@@ -125,6 +125,10 @@ impl Estimator {
         }
     }
 
+    pub fn range(&self) -> EstimateRange {
+        self.range
+    }
+
     /// A packet leaves. In the order of the sequence numbers.
     pub fn sent(&mut self, packet: SentPacket, now: Instant) {
         self.history.sent(packet, now);

@@ -3,6 +3,7 @@
 mod budget;
 mod picture;
 mod shared;
+pub mod steering;
 
 use std::time::{Duration, Instant};
 

@@ -19,15 +19,18 @@ use tokio::sync::mpsc;
 use tracing::{Instrument, debug, info_span, warn};
 use webrtc::peer_connection::RTCPeerConnectionState;
 
-use super::{Action, IceCandidate, IceServer, Input, Viewer, ViewerId};
-use crate::media::Feedback;
+use super::sending::estimate_range;
+use super::{Action, IceCandidate, IceServer, Input, NetworkChange, Viewer, ViewerId};
+use crate::config::BitrateRange;
+use crate::media::congestion::Because;
 use crate::media::h264::ProfileLevelId;
+use crate::media::{Bitrate, Feedback};
 use crate::metrics::CameraMetrics;
 use crate::pipeline::feed::Feed;
 use burst_socket::Burst;
 use connection::{Connection, Happening};
 use one_task::OneTask;
-use stream::{Report, Stream, StreamHandle};
+use stream::{Course, Report, Stream, StreamHandle};
 
 pub use super::PeerEnd;
 
@@ -41,6 +44,8 @@ pub struct PeerSettings {
     pub relay_only: bool,
     /// The UDP ports to bind, first and last; None: any that is free.
     pub udp_ports: Option<(u16, u16)>,
+    /// What the encoder may be asked for.
+    pub bitrate: BitrateRange,
     /// Where the viewers of one camera count.
     pub metrics: Arc<CameraMetrics>,
 }
@@ -82,6 +87,28 @@ pub struct PeerStatistics {
     pub round_trip: Option<Duration>,
     /// Units that came too early, too late, or after a gap.
     pub skipped_units: u64,
+    /// Packets sent again, for a NACK or a report of a loss.
+    pub repaired_packets: u64,
+    /// Everything, headers, repairs and probes included.
+    pub sent_bytes: u64,
+    /// The same a second, lately.
+    pub sent: Bitrate,
+    /// How long the newest packet waits before it leaves.
+    pub waits: Duration,
+    /// Absent when the browser reports nothing about packets.
+    pub link: Option<LinkStatistics>,
+}
+
+/// What the link to a browser is found to carry.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LinkStatistics {
+    /// Headers, repairs and probes included.
+    pub estimate: Bitrate,
+    /// What arrives.
+    pub acknowledged: Option<Bitrate>,
+    /// What every packet waits on the way at least.
+    pub queue_delay: Duration,
+    pub because: Because,
 }
 
 /// The handle of one browser's connection. No call blocks. Dropping it closes the connection.
@@ -95,7 +122,7 @@ pub struct Peer {
 enum Command {
     Answer(String),
     Candidate(IceCandidate),
-    RestartIce,
+    Network(NetworkChange),
     Close,
 }
 
@@ -104,7 +131,7 @@ impl Command {
         match self {
             Self::Answer(_) => "answer",
             Self::Candidate(_) => "candidate",
-            Self::RestartIce => "ICE restart",
+            Self::Network(_) => "network change",
             Self::Close => "close",
         }
     }
@@ -143,9 +170,9 @@ impl Peer {
         self.command(Command::Candidate(candidate));
     }
 
-    /// The robot's network changed: another offer follows, with the addresses that there are now.
-    pub fn restart_ice(&self) {
-        self.command(Command::RestartIce);
+    /// The robot's network changed: another offer may follow, with the addresses that there are now.
+    pub fn network_changed(&self, change: NetworkChange) {
+        self.command(Command::Network(change));
     }
 
     /// Says good-bye to the browser; `Ended` follows within half a second.
@@ -192,13 +219,15 @@ async fn watch(
     let (runtime, connection_loop) = OneTask::new(burst.clone());
     let (reports_out, reports) = mpsc::channel(REPORTS);
     let (happenings_out, happenings) = mpsc::channel(HAPPENINGS);
-    let (stream, handle) = Stream::new(reports_out, burst);
+    let BitrateRange { min, start, max } = settings.bitrate;
+    let range = estimate_range(min, start, max);
+    let (stream, handle) = Stream::new(range, reports_out, burst, Instant::now());
     let stopped = happenings_out.clone();
     let connection_loop = async move {
         if let Ok(connection_loop) = connection_loop.await {
             connection_loop.await;
             // Closing gets here too, when nobody listens any more.
-            drop(stopped.try_send(Happening::State(RTCPeerConnectionState::Closed)));
+            drop(stopped.try_send(Happening::Stopped));
         }
         std::future::pending::<()>().await;
     };
@@ -235,6 +264,9 @@ async fn watch(
             opened,
             first_packet: false,
             statistics_due: opened + STATISTICS_INTERVAL,
+            sent_before: None,
+            course: Course::default(),
+            has_been_away: false,
             units,
         };
         session.run(commands, reports, happenings).await;
@@ -253,6 +285,10 @@ struct Session {
     opened: Instant,
     first_packet: bool,
     statistics_due: Instant,
+    /// When statistics were last told, and how much had been sent by then.
+    sent_before: Option<(Instant, u64)>,
+    course: Course,
+    has_been_away: bool,
     units: Feed,
 }
 
@@ -277,11 +313,11 @@ impl Session {
                 command = commands.recv() => Some(match command {
                     Some(Command::Answer(sdp)) => Input::Answer(sdp),
                     Some(Command::Candidate(candidate)) => Input::RemoteCandidate(candidate),
-                    Some(Command::RestartIce) => Input::NetworkChanged,
+                    Some(Command::Network(change)) => Input::Network(change),
                     Some(Command::Close) | None => Input::Close,
                 }),
                 Some(happening) = happenings.recv() => self.happened(happening).await,
-                Some(report) = reports.recv() => self.reported(report).await,
+                Some(report) = reports.recv() => self.reported(report, now).await,
                 unit = self.units.next() => Some(match unit {
                     Ok(unit) => Input::Unit(unit),
                     Err(RecvError::Lagged(missed)) => Input::Lagged { missed },
@@ -327,7 +363,7 @@ impl Session {
                     Ok(sdp) => self.events.tell(PeerEvent::Offer { sdp }).await,
                     Err(error) => {
                         let found = error.to_string();
-                        self.viewer.handle(Input::AnswerRefused(found), now);
+                        self.viewer.handle(Input::Broken(found), now);
                     }
                 },
                 Action::Send(unit) => {
@@ -348,7 +384,7 @@ impl Session {
     async fn send(&mut self, now: Instant) {
         if let Err(error) = self.connection.send(&self.stream).await {
             let found = error.to_string();
-            self.viewer.handle(Input::AnswerRefused(found), now);
+            self.viewer.handle(Input::Broken(found), now);
             return;
         }
         if !self.first_packet {
@@ -358,14 +394,26 @@ impl Session {
         }
         if now >= self.statistics_due {
             self.statistics_due = now + STATISTICS_INTERVAL;
-            let statistics = PeerStatistics {
-                skipped_units: self.viewer.counts().skipped,
-                ..self.stream.statistics()
-            };
+            let statistics = self.statistics(now);
             self.events.tell(PeerEvent::Statistics(statistics)).await;
             if self.connection.is_closed_by_browser().await {
                 self.viewer.handle(Input::Left, now);
             }
+        }
+    }
+
+    fn statistics(&mut self, now: Instant) -> PeerStatistics {
+        let statistics = self.stream.statistics();
+        let (at, bytes) = self
+            .sent_before
+            .replace((now, statistics.sent_bytes))
+            .unwrap_or((self.opened, 0));
+        let bits = (statistics.sent_bytes - bytes) as f64 * 8.0;
+        let seconds = now.saturating_duration_since(at).as_secs_f64();
+        PeerStatistics {
+            skipped_units: self.viewer.counts().skipped,
+            sent: Bitrate::bps((bits / seconds.max(0.1)) as u64),
+            ..statistics
         }
     }
 
@@ -375,22 +423,30 @@ impl Session {
                 self.events.tell(PeerEvent::Candidate(candidate)).await;
                 return None;
             }
+            Happening::Stopped => return Some(Input::Broken(STOPPED.to_owned())),
             Happening::State(state) => state,
         };
         debug!(%state, after = ?self.opened.elapsed(), "connection changed");
         match state {
             RTCPeerConnectionState::Connected => {
+                if std::mem::take(&mut self.has_been_away) {
+                    self.stream.route_changed();
+                }
                 self.events.tell(PeerEvent::Connected).await;
                 Some(Input::Connected)
             }
             RTCPeerConnectionState::Disconnected => {
+                self.has_been_away = true;
                 Some(if self.connection.is_closed_by_browser().await {
                     Input::Left
                 } else {
                     Input::Disconnected
                 })
             }
-            RTCPeerConnectionState::Failed => Some(Input::Failed),
+            RTCPeerConnectionState::Failed => {
+                self.has_been_away = true;
+                Some(Input::Failed)
+            }
             RTCPeerConnectionState::Closed => Some(Input::Left),
             // The last is for what a later version of the crate may add.
             RTCPeerConnectionState::Unspecified
@@ -400,15 +456,32 @@ impl Session {
         }
     }
 
-    async fn reported(&mut self, report: Report) -> Option<Input> {
+    async fn reported(&mut self, report: Report, now: Instant) -> Option<Input> {
         match report {
-            Report::PictureLost => Some(Input::LossReport),
-            Report::Estimate(estimate) => {
-                let feedback = PeerEvent::Feedback(Feedback::Estimate(estimate));
-                self.events.tell(feedback).await;
-                None
-            }
+            Report::PictureLost => return Some(Input::LossReport),
+            Report::CourseChanged => {}
         }
+        let course = self.stream.course();
+        let before = std::mem::replace(&mut self.course, course);
+        if course.is_silent && !before.is_silent {
+            self.viewer.handle(Input::Silent, now);
+        }
+        let missed = course.skipped - before.skipped;
+        if missed > 0 {
+            self.viewer.handle(Input::Lagged { missed }, now);
+        }
+        if !course.is_silent && before.is_silent {
+            self.viewer.handle(Input::Answers, now);
+        }
+        let feedback = match course.estimate {
+            _ if course.is_silent => Feedback::Silent,
+            Some(estimate) => Feedback::Estimate(estimate),
+            None => return None,
+        };
+        if course.is_silent != before.is_silent || course.estimate != before.estimate {
+            self.events.tell(PeerEvent::Feedback(feedback)).await;
+        }
+        None
     }
 }
 
@@ -418,6 +491,9 @@ async fn sleep_until(deadline: Option<Instant>) {
         None => std::future::pending().await,
     }
 }
+
+/// Out of sockets or memory, as a rule.
+const STOPPED: &str = "its connection stopped by itself";
 
 /// An answer and the candidates that a browser has at most. Beyond it the newest command is dropped with a warning: the viewer's
 /// task does not run, and is going to be late anyway.

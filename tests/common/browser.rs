@@ -85,6 +85,18 @@ impl Browser {
         page
     }
 
+    /// The same, with `script` run before any of the page's own.
+    pub(crate) fn page_after(&self, script: &str, url: &str) -> Page<'_> {
+        let page = self.page("about:blank");
+        let command = json!({
+            "cmd": "Page.addScriptToEvaluateOnNewDocument",
+            "params": { "source": script },
+        });
+        page.ask("POST", "/goog/cdp/execute", &command);
+        page.ask("POST", "/url", &json!({ "url": url }));
+        page
+    }
+
     fn new_window(&self) -> String {
         // WebDriver opens a window from the current one, which may have been closed.
         let open = self.ask(

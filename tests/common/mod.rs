@@ -9,6 +9,7 @@ pub(crate) mod http;
 pub(crate) mod inbound;
 pub(crate) mod process;
 pub(crate) mod sampler;
+pub(crate) mod shaper;
 
 use std::fs;
 use std::path::PathBuf;

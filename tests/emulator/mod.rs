@@ -2,7 +2,7 @@
 //! the same every time.
 //!
 //! ```text
-//!   Encoder ──► Sender (ours: estimator, pacer, repair) ──► Link ──► Browser ──► Screen
+//!   Encoder ──► Sender (ours: viewer/sending) ──► Link ──► Browser ──► Screen
 //!      ▲           │  ▲                                      ▲          │
 //!      └── target ─┘  └───────────────── Link ◄──────────────│──────────┘ feedback, NACK, PLI
 //!                                                  Neighbour ┘
@@ -52,9 +52,6 @@ pub enum Answer {
     Missing(Vec<u64>),
     PictureLost,
 }
-
-/// IPv4, UDP, RTP, one extension and the SRTP tag.
-pub const HEADERS: usize = 20 + 8 + 12 + 8 + 10;
 
 /// What a packet carries at most.
 pub const PAYLOAD: usize = 1140;

@@ -218,13 +218,13 @@ impl World {
 
     fn frame(&mut self) {
         let now = self.now;
-        let answering = |(_, path): &(usize, &Path)| !path.sender.estimator.is_silent();
+        let answering = |(_, path): &(usize, &Path)| !path.sender.estimator().is_silent();
         let rates: BTreeMap<usize, Bitrate> = self
             .paths
             .iter()
             .enumerate()
             .filter(answering)
-            .map(|(index, path)| (index, path.sender.estimator.media()))
+            .map(|(index, path)| (index, path.sender.estimator().media()))
             .collect();
         if let Some(target) = self.shared.update(&rates, now) {
             self.encoder.set_bitrate(target.as_bps() as f64);
@@ -254,7 +254,7 @@ impl World {
             }
         }
         let path = &mut self.paths[index];
-        if let Some(at) = path.sender.poll_timeout(now) {
+        if let Some(at) = path.sender.poll_timeout() {
             // Timers have a resolution of 1 ms.
             let at = at.max(now + ms(1));
             if path.wake.is_none_or(|wake| at < wake) {
@@ -299,7 +299,7 @@ impl World {
         for path in &mut self.paths {
             path.samples.push(Sample {
                 at,
-                estimate: path.sender.estimator.estimate().as_bps() as f64,
+                estimate: path.sender.estimator().estimate().as_bps() as f64,
                 target: self.shared.target().as_bps() as f64,
                 link: path.settings.there.rate.at(at),
                 queue: path.there.queue_delay(self.now),

@@ -55,7 +55,7 @@ impl fmt::Display for PictureScale {
 }
 
 /// Moves between pictures, down soon and up late: each change of the size costs a key frame and some frames.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct PictureLadder {
     size: Size,
     interval: Duration,

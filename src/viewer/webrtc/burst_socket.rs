@@ -39,10 +39,11 @@ impl Burst {
         }))
     }
 
-    pub(super) fn announce(&self, packets: usize, ready: MediaTime) {
+    /// `ready` is `None` when a unit's first packet is not among them.
+    pub(super) fn announce(&self, packets: usize, ready: Option<MediaTime>) {
         self.0.packets.store(packets, Ordering::Relaxed);
         // 584 years of uptime fit.
-        let ready = ready.since_boot().as_nanos() as u64;
+        let ready = ready.map_or(0, |ready| ready.since_boot().as_nanos() as u64);
         self.0.ready.store(ready, Ordering::Relaxed);
     }
 

@@ -6,7 +6,6 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use rtc::ice::mdns::MulticastDnsMode;
-use rtc::interceptor::NackResponderBuilder;
 use rtc::media_stream::MediaStreamTrack;
 use rtc::peer_connection::certificate::CertificateParams;
 use rtc::peer_connection::configuration::RTCIceTransportPolicy;
@@ -32,7 +31,7 @@ use webrtc::runtime::Runtime;
 
 use super::PeerSettings;
 use super::ports::Binding;
-use super::stream::{CAPTURE_TIME_URI, PLAYOUT_DELAY_URI, Stream, StreamHandle};
+use super::stream::{CAPTURE_TIME_URI, PLAYOUT_DELAY_URI, Stream, StreamHandle, TRANSPORT_CC_URI};
 use crate::media::h264::ProfileLevelId;
 use crate::viewer::{IceCandidate, IceServer};
 
@@ -41,6 +40,8 @@ use crate::viewer::{IceCandidate, IceServer};
 pub(super) enum Happening {
     Candidate(IceCandidate),
     State(RTCPeerConnectionState),
+    /// The crate's loop ended.
+    Stopped,
 }
 
 pub(super) struct Connection {
@@ -75,12 +76,7 @@ impl Connection {
                 )
                 .with_media_engine(media_engine(&codec)?)
                 .with_interceptor_registry(
-                    Registry::new()
-                        .with(
-                            Slot::NackResponder,
-                            NackResponderBuilder::new().with_size(SENT_PACKETS).build(),
-                        )
-                        .with(Slot::from(NEXT_TO_THE_APPLICATION), stream),
+                    Registry::new().with(Slot::from(NEXT_TO_THE_APPLICATION), stream),
                 )
                 .with_setting_engine(setting_engine(settings))
                 .with_handler(Arc::new(Handler { happenings }))
@@ -138,18 +134,19 @@ impl Connection {
         self.offer().await
     }
 
-    pub(super) async fn answer(&self, sdp: String) -> Result<()> {
-        let answer = RTCSessionDescription::answer(sdp)?;
+    pub(super) async fn answer(&self, sdp: String) -> std::result::Result<(), AnswerError> {
+        let answer = RTCSessionDescription::answer(sdp).map_err(|_| AnswerError::Unreadable)?;
+        let read = answer.unmarshal().map_err(|_| AnswerError::Unreadable)?;
         // Port 0 refuses a media section (RFC 9429, section 5.3.1); the crate would wait for packets that never come.
-        let takes_video = answer
-            .unmarshal()?
+        let takes_video = read
             .media_descriptions
             .iter()
             .any(|media| media.media_name.media == "video" && media.media_name.port.value != 0);
         if !takes_video {
-            return Err(refused());
+            return Err(AnswerError::NoVideo);
         }
-        self.peer.set_remote_description(answer).await
+        let taken = self.peer.set_remote_description(answer).await;
+        taken.map_err(|_| AnswerError::Unfit)
     }
 
     pub(super) async fn add_candidate(&self, candidate: IceCandidate) -> Result<()> {
@@ -171,7 +168,7 @@ impl Connection {
     pub(super) async fn send(&self, stream: &StreamHandle) -> Result<()> {
         match stream.nudge() {
             Some(nudge) => self.track.write_rtp(nudge).await,
-            None => Err(refused()),
+            None => Err(Error::Other("the browser took no H.264 video".to_owned())),
         }
     }
 
@@ -194,6 +191,18 @@ impl Connection {
     pub(super) async fn close(&self) -> Result<()> {
         self.peer.close().await
     }
+}
+
+/// Why an answer is of no use. The crate's own words repeat what they could not read: addresses, and the password of the ICE
+/// session. These go to the relay and into the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum AnswerError {
+    #[error("it is no session description that can be read")]
+    Unreadable,
+    #[error("it takes no H.264 video")]
+    NoVideo,
+    #[error("it does not fit the offer: codec, media section, ICE or DTLS parameters")]
+    Unfit,
 }
 
 struct Handler {
@@ -233,10 +242,6 @@ impl PeerConnectionEventHandler for Handler {
     }
 }
 
-fn refused() -> Error {
-    Error::Other("it takes no H.264 video".to_owned())
-}
-
 /// A family without a single address is bound to its wildcard, which is no address to come to.
 fn is_reachable(address: &str) -> bool {
     !matches!(address, "" | "0.0.0.0" | "::")
@@ -251,7 +256,7 @@ fn h264(profile: ProfileLevelId) -> RTCRtpCodec {
             "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id={profile}"
         ),
         rtcp_feedback: [
-            ("goog-remb", ""),
+            ("transport-cc", ""),
             ("ccm", "fir"),
             ("nack", ""),
             ("nack", "pli"),
@@ -282,7 +287,7 @@ fn media_engine(codec: &RTCRtpCodec) -> Result<MediaEngine> {
             RtpCodecKind::Video,
         )?;
     }
-    for uri in [CAPTURE_TIME_URI, PLAYOUT_DELAY_URI] {
+    for uri in [CAPTURE_TIME_URI, PLAYOUT_DELAY_URI, TRANSPORT_CC_URI] {
         engine.register_header_extension(
             RTCRtpHeaderExtensionCapability {
                 uri: uri.to_owned(),
@@ -364,10 +369,6 @@ const MID: &str = "0";
 /// Dynamic payload types (RFC 3551, section 3); browsers take whatever is offered.
 const H264_PAYLOAD_TYPE: u8 = 102;
 const RTX_PAYLOAD_TYPE: u8 = 103;
-
-/// What a NACK can ask for, a power of two: one second at 5 Mbit/s. The payloads are shared by all viewers, the headers are not:
-/// about 100 KB for each.
-const SENT_PACKETS: u16 = 512;
 
 /// Beyond all positions that the crate names: units enter here, before everything that must see their packets.
 const NEXT_TO_THE_APPLICATION: usize = 50_000;

@@ -2,36 +2,45 @@
 //!
 //! The crate's own way costs a channel send, a wake-up and a clone of the negotiated parameters per packet. Here one packet a
 //! unit goes that way, without a payload, and is replaced by the unit's packets at the application's end of the interceptor chain.
+//! Packets that must wait leave by the connection's own timer.
+
+mod reports;
+mod wire;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use rtc::interceptor::{Interceptor, Packet, StreamInfo, TaggedPacket};
 use rtc::rtcp;
 use rtc::rtcp::payload_feedbacks::full_intra_request::FullIntraRequest;
 use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
-use rtc::rtcp::payload_feedbacks::receiver_estimated_maximum_bitrate::ReceiverEstimatedMaximumBitrate;
 use rtc::rtcp::receiver_report::ReceiverReport;
 use rtc::rtcp::reception_report::ReceptionReport;
 use rtc::rtcp::sender_report::SenderReport;
+use rtc::rtcp::transport_feedbacks::transport_layer_cc::TransportLayerCc;
 use rtc::rtcp::transport_feedbacks::transport_layer_nack::TransportLayerNack;
 use rtc::rtp;
-use rtc::rtp::header::{EXTENSION_PROFILE_ONE_BYTE, Extension, Header};
+use rtc::rtp::header::Header;
 use rtc::sansio::Protocol;
 use rtc::shared::TransportContext;
 use rtc::shared::error::Error;
+use rtc::shared::marshal::MarshalSize;
 use tokio::sync::mpsc;
-use tracing::{debug, warn};
+use tracing::debug;
 
-use super::PeerStatistics;
+use self::wire::{Agreed, MediaPacket, Writer};
 use super::burst_socket::Burst;
 use super::clock::{NtpTime, monotonic_now, wall_now};
+use super::{LinkStatistics, PeerStatistics};
+use crate::media::congestion::{Arrival, EstimateRange, ReceiverClock};
+use crate::media::pacer::Pushed;
 use crate::media::{Bitrate, MediaTime};
 use crate::viewer::packetizer::PackedUnit;
+use crate::viewer::sending::{Departure, Sending};
 
 /// When the picture was taken, so that a browser can tell how old it is.
 pub(super) const CAPTURE_TIME_URI: &str =
@@ -41,11 +50,27 @@ pub(super) const CAPTURE_TIME_URI: &str =
 pub(super) const PLAYOUT_DELAY_URI: &str =
     "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay";
 
-/// What the browser says about the stream.
+/// A number for every packet, which the browser reports on.
+pub(super) const TRANSPORT_CC_URI: &str =
+    "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
+
+/// What there is to hear about the stream.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Report {
     PictureLost,
-    Estimate(Bitrate),
+    /// [`StreamHandle::course`] tells.
+    CourseChanged,
+}
+
+/// How the sending goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Course {
+    /// The browser answers nothing.
+    pub(super) is_silent: bool,
+    /// Units that were given up since the stream began, because they would have come too late.
+    pub(super) skipped: u64,
+    /// What an encoder may fill; `None` while nothing is known.
+    pub(super) estimate: Option<Bitrate>,
 }
 
 /// The viewer's end: takes units, tells what became of them.
@@ -61,7 +86,9 @@ struct Shared {
     units: VecDeque<Arc<PackedUnit>>,
     /// The payload type that the browser took, once it took one.
     payload_type: Option<u8>,
+    route_changed: bool,
     statistics: PeerStatistics,
+    course: Course,
 }
 
 impl StreamHandle {
@@ -84,8 +111,17 @@ impl StreamHandle {
         })
     }
 
+    /// The browser is reached in another way from now on.
+    pub(super) fn route_changed(&self) {
+        lock(&self.shared).route_changed = true;
+    }
+
     pub(super) fn statistics(&self) -> PeerStatistics {
         lock(&self.shared).statistics
+    }
+
+    pub(super) fn course(&self) -> Course {
+        lock(&self.shared).course
     }
 }
 
@@ -94,15 +130,15 @@ pub(super) struct Stream {
     shared: Arc<Mutex<Shared>>,
     reports: mpsc::Sender<Report>,
     burst: Burst,
-    ssrc: u32,
-    sequence_number: u16,
+    sending: Sending<MediaPacket>,
+    writer: Writer,
+    agreed: Option<Agreed>,
     /// RTP timestamps start anywhere (RFC 3550, section 5.1).
     timestamp_offset: u32,
-    capture_time_id: Option<u8>,
-    playout_delay_id: Option<u8>,
-    /// The browser has reported on this stream, so it has seen what the first packets carried.
-    acknowledged: bool,
-    capture_time_due: Option<Instant>,
+    browser_clock: ReceiverClock,
+    /// One report's, to be filled anew.
+    arrivals: Vec<Arrival>,
+    told: Course,
     sender_report_due: Option<Instant>,
     packets: u32,
     octets: u32,
@@ -111,25 +147,31 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    pub(super) fn new(reports: mpsc::Sender<Report>, burst: Burst) -> (Self, StreamHandle) {
+    pub(super) fn new(
+        range: EstimateRange,
+        reports: mpsc::Sender<Report>,
+        burst: Burst,
+        now: Instant,
+    ) -> (Self, StreamHandle) {
         let shared = Arc::new(Mutex::new(Shared::default()));
         let mut random = StdRng::from_os_rng();
+        let writer = Writer::new(&mut random);
         let handle = StreamHandle {
             shared: Arc::clone(&shared),
-            ssrc: random.random(),
-            rtx_ssrc: random.random(),
+            ssrc: writer.ssrc,
+            rtx_ssrc: writer.rtx_ssrc,
         };
         let stream = Self {
             shared,
             reports,
             burst,
-            ssrc: handle.ssrc,
-            sequence_number: random.random::<u16>() & FIRST_SEQUENCE_NUMBER_MASK,
+            sending: Sending::new(range, now),
+            writer,
+            agreed: None,
             timestamp_offset: random.random(),
-            capture_time_id: None,
-            playout_delay_id: None,
-            acknowledged: false,
-            capture_time_due: None,
+            browser_clock: ReceiverClock::default(),
+            arrivals: Vec::new(),
+            told: Course::default(),
             sender_report_due: None,
             packets: 0,
             octets: 0,
@@ -139,63 +181,95 @@ impl Stream {
         (stream, handle)
     }
 
-    /// Replaces the nudge by all packets of all units that wait.
-    fn send_units(&mut self, now: Instant, transport: TransportContext) {
+    /// Takes all units that wait, in place of the nudge.
+    fn take_units(&mut self, now: Instant) {
         let shared = Arc::clone(&self.shared);
         let mut shared = lock(&shared);
-        let Some(payload_type) = shared.payload_type else {
+        if self.agreed.is_none() {
             return;
-        };
+        }
+        if std::mem::take(&mut shared.route_changed) {
+            self.sending.route_changed(now);
+        }
         while let Some(unit) = shared.units.pop_front() {
-            let last = unit.payloads.len().saturating_sub(1);
-            self.burst
-                .announce(longest_run(&unit.payloads), ready(&unit));
-            for (index, payload) in unit.payloads.iter().enumerate() {
-                let mut header = Header {
-                    version: 2,
-                    marker: index == last,
-                    payload_type,
-                    sequence_number: self.sequence_number,
-                    timestamp: self.rtp_timestamp(unit.captured),
-                    ssrc: self.ssrc,
-                    ..Default::default()
-                };
-                if index == 0 {
-                    self.extend(&mut header, &unit, now);
-                }
-                self.sequence_number = self.sequence_number.wrapping_add(1);
-                self.write.push_back(TaggedPacket {
-                    now,
-                    transport,
-                    message: Packet::Rtp(rtp::Packet {
-                        header,
-                        payload: payload.clone(),
-                    })
-                    .into(),
-                });
+            let timestamp = self.rtp_timestamp(unit.captured);
+            let packets = MediaPacket::of(&unit, timestamp);
+            match self.sending.push_unit(packets, unit.key_frame) {
+                Pushed::Queued => {}
+                Pushed::Skipped { units } => shared.course.skipped += units,
             }
-            self.packets = self.packets.wrapping_add(unit.payloads.len() as u32);
-            self.octets = self.octets.wrapping_add(unit.bytes as u32);
-            shared.statistics.packets += unit.payloads.len() as u64;
-            shared.statistics.bytes += unit.bytes as u64;
         }
         self.sender_report_due
             .get_or_insert(now + FIRST_SENDER_REPORT);
     }
 
-    /// The extensions of a unit's first packet. Most units have none: equal packets travel together (UDP GSO).
-    fn extend(&mut self, header: &mut Header, unit: &PackedUnit, now: Instant) {
-        let announce = unit.key_frame || !self.acknowledged;
-        if let Some(id) = self.capture_time_id
-            && (announce || self.capture_time_due.is_none_or(|due| now >= due))
-        {
-            self.capture_time_due = Some(now + CAPTURE_TIME_INTERVAL);
-            add_extension(header, id, capture_time(unit.captured));
+    /// Sends what may leave now, and tells what changed by it.
+    fn depart(&mut self, now: Instant) {
+        let Some(agreed) = self.agreed else {
+            return;
+        };
+        let first = self.write.len();
+        let mut ready = None;
+        let (mut packets, mut bytes) = (0, 0);
+        while let Some(departure) = self.sending.poll(now) {
+            if let Departure::Media { packet, .. } = &departure {
+                ready = ready.or(packet.lead().map(|lead| lead.ready));
+            }
+            let is_media = matches!(departure, Departure::Media { .. });
+            let Some(packet) = self.writer.write(departure, &agreed, now) else {
+                continue;
+            };
+            if is_media {
+                packets += 1;
+                bytes += packet.payload.len();
+            }
+            self.write.push_back(TaggedPacket {
+                now,
+                transport: TransportContext::default(),
+                message: Packet::Rtp(packet).into(),
+            });
         }
-        if let Some(id) = self.playout_delay_id
-            && announce
-        {
-            add_extension(header, id, Bytes::from_static(&PLAYOUT_DELAY));
+        if self.write.len() > first {
+            let run = longest_run(self.write.range(first..));
+            self.burst.announce(run, ready);
+        }
+        self.packets = self.packets.wrapping_add(packets as u32);
+        self.octets = self.octets.wrapping_add(bytes as u32);
+        self.tell_course(packets, bytes);
+    }
+
+    fn tell_course(&mut self, packets: usize, bytes: usize) {
+        let shared = Arc::clone(&self.shared);
+        let mut shared = lock(&shared);
+        let statistics = &mut shared.statistics;
+        statistics.packets += packets as u64;
+        statistics.bytes += bytes as u64;
+        statistics.repaired_packets = self.sending.repaired();
+        statistics.sent_bytes = self.sending.sent_bytes();
+        statistics.waits = self.sending.delay();
+        statistics.link = self.sending.estimator().map(|link| LinkStatistics {
+            estimate: link.estimate(),
+            acknowledged: link.acknowledged(),
+            queue_delay: link.queue_delay(),
+            because: link.because(),
+        });
+        shared.course.is_silent = self.sending.is_silent();
+        shared.course.estimate = self.sending.estimator().map(|link| link.media());
+        let course = shared.course;
+        drop(shared);
+        let is_news = course.is_silent != self.told.is_silent
+            || course.skipped != self.told.skipped
+            || is_another(self.told.estimate, course.estimate);
+        if is_news {
+            self.told = course;
+            self.report(Report::CourseChanged);
+        }
+    }
+
+    /// When the channel is full its reports lead to the newest course anyway, and other picture losses are in it.
+    fn report(&self, report: Report) {
+        if self.reports.try_send(report).is_err() {
+            debug!(?report, "viewer is behind with its reports, dropping one");
         }
     }
 
@@ -207,7 +281,7 @@ impl Stream {
     /// long a picture took from the camera to here.
     fn sender_report(&self) -> SenderReport {
         SenderReport {
-            ssrc: self.ssrc,
+            ssrc: self.writer.ssrc,
             ntp_time: NtpTime::from(wall_now()).bits(),
             rtp_time: self.rtp_timestamp(monotonic_now()),
             packet_count: self.packets,
@@ -216,38 +290,29 @@ impl Stream {
         }
     }
 
-    fn read_report(&mut self, packet: &dyn rtcp::Packet) {
+    fn read_report(&mut self, packet: &dyn rtcp::Packet, now: Instant) {
         let packet = packet.as_any();
-        let mut shared = lock(&self.shared);
-        let statistics = &mut shared.statistics;
-        let report = if packet.is::<PictureLossIndication>() || packet.is::<FullIntraRequest>() {
-            statistics.picture_losses += 1;
-            Report::PictureLost
-        } else if let Some(estimate) = packet.downcast_ref::<ReceiverEstimatedMaximumBitrate>() {
-            // Saturates: a browser that knows no limit sends the largest number it can.
-            Report::Estimate(Bitrate::bps(estimate.bitrate as u64))
+        if packet.is::<PictureLossIndication>() || packet.is::<FullIntraRequest>() {
+            lock(&self.shared).statistics.picture_losses += 1;
+            self.report(Report::PictureLost);
+        } else if let Some(report) = packet.downcast_ref::<TransportLayerCc>() {
+            self.arrivals.clear();
+            reports::arrivals(report, &mut self.browser_clock, &mut self.arrivals);
+            self.sending.report(&self.arrivals, now);
         } else if let Some(nack) = packet.downcast_ref::<TransportLayerNack>() {
-            let missing = |pair: &rtcp::transport_feedbacks::transport_layer_nack::NackPair| {
-                1 + u64::from(pair.lost_packets.count_ones())
-            };
-            statistics.nacked_packets += nack.nacks.iter().map(missing).sum::<u64>();
-            return;
-        } else if let Some(report) = packet.downcast_ref::<ReceiverReport>() {
-            for block in report
-                .reports
-                .iter()
-                .filter(|block| block.ssrc == self.ssrc)
-            {
-                self.acknowledged = true;
-                read_reception(block, statistics);
+            for sequence in reports::missing(nack) {
+                lock(&self.shared).statistics.nacked_packets += 1;
+                self.sending.nacked(self.writer.number(sequence), now);
             }
-            return;
-        } else {
-            return;
-        };
-        drop(shared);
-        if self.reports.try_send(report).is_err() {
-            debug!(?report, "viewer is behind with its reports, dropping one");
+        } else if let Some(report) = packet.downcast_ref::<ReceiverReport>() {
+            let ours = |block: &&ReceptionReport| block.ssrc == self.writer.ssrc;
+            if let Some(block) = report.reports.iter().find(ours) {
+                self.writer.acknowledged = true;
+                let statistics = &mut lock(&self.shared).statistics;
+                if let Some(measured) = reports::read_reception(block, statistics) {
+                    self.sending.round_trip(measured);
+                }
+            }
         }
     }
 }
@@ -262,8 +327,9 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for Stream {
     fn handle_read(&mut self, message: TaggedPacket) -> Result<(), Error> {
         if let Packet::Rtcp(packets) = &message.message.packet {
             for packet in packets {
-                self.read_report(packet.as_ref());
+                self.read_report(packet.as_ref(), message.now);
             }
+            self.depart(message.now);
         }
         self.read.push_back(message);
         Ok(())
@@ -275,9 +341,10 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for Stream {
 
     fn handle_write(&mut self, message: TaggedPacket) -> Result<(), Error> {
         if let Packet::Rtp(packet) = &message.message.packet
-            && packet.header.ssrc == self.ssrc
+            && packet.header.ssrc == self.writer.ssrc
         {
-            self.send_units(message.now, message.transport);
+            self.take_units(message.now);
+            self.depart(message.now);
         } else {
             self.write.push_back(message);
         }
@@ -297,44 +364,37 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for Stream {
                 message: Packet::Rtcp(vec![Box::new(self.sender_report())]).into(),
             });
         }
+        self.depart(now);
         Ok(())
     }
 
     fn poll_timeout(&mut self) -> Option<Instant> {
-        self.sender_report_due
+        [self.sender_report_due, self.sending.poll_timeout()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 }
 
 impl Interceptor for Stream {
     fn bind_local_stream(&mut self, info: &StreamInfo) {
-        if info.ssrc != self.ssrc {
+        if info.ssrc != self.writer.ssrc {
             return;
         }
-        let id = |uri: &str| {
-            let extension = info
-                .rtp_header_extensions
-                .iter()
-                .find(|extension| extension.uri == uri)?;
-            // One-byte headers have ids 1 to 14 (RFC 8285, section 4.2).
-            u8::try_from(extension.id)
-                .ok()
-                .filter(|id| (1..=14).contains(id))
-        };
-        self.capture_time_id = id(CAPTURE_TIME_URI);
-        self.playout_delay_id = id(PLAYOUT_DELAY_URI);
-        lock(&self.shared).payload_type = Some(info.payload_type);
-        debug!(
-            payload_type = info.payload_type,
-            rtx = ?info.payload_type_rtx,
-            capture_time = ?self.capture_time_id,
-            playout_delay = ?self.playout_delay_id,
-            "browser takes the stream"
+        let agreed = Agreed::from(info);
+        self.sending.agree(
+            agreed.transport_cc_id.is_some(),
+            agreed.rtx_payload_type.is_some(),
         );
+        lock(&self.shared).payload_type = Some(agreed.payload_type);
+        debug!(?agreed, "browser takes the stream");
+        self.agreed = Some(agreed);
     }
 
     fn unbind_local_stream(&mut self, info: &StreamInfo) {
-        if info.ssrc == self.ssrc {
+        if info.ssrc == self.writer.ssrc {
             lock(&self.shared).payload_type = None;
+            self.agreed = None;
         }
     }
 
@@ -343,53 +403,33 @@ impl Interceptor for Stream {
     fn unbind_remote_stream(&mut self, _: &StreamInfo) {}
 }
 
-/// How many of a unit's packets can leave as one: those of the largest size in a row, and a smaller one behind them.
-fn longest_run(payloads: &[Bytes]) -> usize {
-    let largest = payloads.iter().map(Bytes::len).max().unwrap_or(0);
-    let full = payloads.iter().filter(|payload| payload.len() == largest);
-    let shorter_last = payloads.last().is_some_and(|last| last.len() < largest);
-    full.count() + usize::from(shorter_last)
-}
-
-fn add_extension(header: &mut Header, id: u8, payload: Bytes) {
-    header.extension = true;
-    header.extension_profile = EXTENSION_PROFILE_ONE_BYTE;
-    header.extensions.push(Extension { id, payload });
-}
-
-/// NTP time of the capture, and the estimated offset of the capture clock from ours: none, it is ours.
-fn capture_time(captured: MediaTime) -> Bytes {
-    let age = monotonic_now().since(captured);
-    let mut payload = BytesMut::with_capacity(16);
-    payload.put_u64(NtpTime::from(wall_now() - age).bits());
-    payload.put_i64(0);
-    payload.freeze()
-}
-
-/// RFC 3550, section 6.4.1.
-fn read_reception(block: &ReceptionReport, statistics: &mut PeerStatistics) {
-    statistics.fraction_lost = f32::from(block.fraction_lost) / 256.0;
-    statistics.lost_packets = u64::from(block.total_lost);
-    statistics.jitter = Duration::from_micros(u64::from(block.jitter) * 100 / 9);
-    if block.last_sender_report != 0 {
-        let now = NtpTime::from(wall_now()).middle();
-        let elapsed = now
-            .wrapping_sub(block.last_sender_report)
-            .wrapping_sub(block.delay);
-        // A wall clock that was set in between, or a browser that counts wrong, gives nonsense.
-        if elapsed < LONGEST_ROUND_TRIP {
-            statistics.round_trip = Some(Duration::from_micros(
-                u64::from(elapsed) * 1_000_000 / 65536,
-            ));
-        } else {
-            warn!(elapsed, "browser reports a round trip that cannot be");
+/// How many of the packets can leave as one: those of the same size in a row, and a smaller one behind them.
+fn longest_run<'a>(packets: impl Iterator<Item = &'a TaggedPacket>) -> usize {
+    let size = |packet: &TaggedPacket| match &packet.message.packet {
+        Packet::Rtp(packet) => packet.marshal_size(),
+        _ => 0,
+    };
+    let (mut longest, mut run, mut of) = (0, 0, 0);
+    for size in packets.map(size) {
+        run = if run > 0 && size <= of { run + 1 } else { 1 };
+        longest = longest.max(run);
+        if size != of && run > 1 {
+            // A smaller one is the last of its run.
+            run = 0;
         }
+        of = size;
     }
+    longest
 }
 
-/// When `unit` could have been on the wire at the earliest: captured and encoded.
-fn ready(unit: &PackedUnit) -> MediaTime {
-    MediaTime::from_monotonic(unit.captured.since_boot() + unit.encoding)
+/// Different enough to tell: an encoder is not moved for less.
+fn is_another(told: Option<Bitrate>, estimate: Option<Bitrate>) -> bool {
+    match (told, estimate) {
+        (Some(told), Some(estimate)) => {
+            told.as_bps().abs_diff(estimate.as_bps()) * WORTH_TELLING > told.as_bps()
+        }
+        (told, estimate) => told.is_some() != estimate.is_some(),
+    }
 }
 
 fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
@@ -399,8 +439,8 @@ fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
         .unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
-/// A first number below 2^15 keeps a lost first packet from being taken for a wrap by SRTP receivers (RFC 3711, section 3.3.1).
-const FIRST_SEQUENCE_NUMBER_MASK: u16 = 0x7fff;
+/// A hundredth.
+const WORTH_TELLING: u64 = 100;
 
 /// Soon, for a browser cannot tell a capture time before it has one.
 const FIRST_SENDER_REPORT: Duration = Duration::from_millis(100);
@@ -414,6 +454,3 @@ const CAPTURE_TIME_INTERVAL: Duration = Duration::from_secs(1);
 /// Minimum and maximum delay, 12 bits each, in 10 ms: show a picture when it is there. A maximum above zero would let Chromium
 /// pace pictures over its compositor's frames, smoother on jittery links and a frame or more later: wrong for driving a robot.
 const PLAYOUT_DELAY: [u8; 3] = [0, 0, 0];
-
-/// In 1/65536 s: a minute.
-const LONGEST_ROUND_TRIP: u32 = 60 << 16;

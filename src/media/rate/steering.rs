@@ -1,0 +1,285 @@
+//! What the viewers' links leave for their one encoder, and what is made of it: a rate, and a picture that the rate is enough for.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use tracing::{debug, info};
+
+use super::{EncoderLimits, PictureLadder, PictureScale, SharedRate, Why};
+use crate::media::Bitrate;
+
+/// What is heard of a viewer. `V` names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input<V> {
+    /// Its link leaves this much for the encoder.
+    Estimate {
+        viewer: V,
+        rate: Bitrate,
+    },
+    /// It answers nothing at the moment; its link decides nothing until it does.
+    Silent {
+        viewer: V,
+    },
+    Left {
+        viewer: V,
+    },
+    Timeout,
+}
+
+/// What the encoder is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    SetBitrate(Bitrate),
+    SetScale(PictureScale),
+}
+
+/// Steers one encoder by its viewers' links.
+#[derive(Debug)]
+pub struct Steering<V> {
+    limits: EncoderLimits,
+    start: Bitrate,
+    shared: SharedRate<V>,
+    /// As new, for when everybody has left.
+    full: PictureLadder,
+    ladder: PictureLadder,
+    /// `None`: silent.
+    links: BTreeMap<V, Option<Bitrate>>,
+    look_again: Option<Instant>,
+    actions: VecDeque<Action>,
+}
+
+impl<V: Ord + Clone + std::fmt::Display> Steering<V> {
+    pub fn new(limits: EncoderLimits, start: Bitrate, ladder: PictureLadder) -> Self {
+        Self {
+            limits,
+            start,
+            shared: SharedRate::new(limits, start),
+            full: ladder.clone(),
+            ladder,
+            links: BTreeMap::new(),
+            look_again: None,
+            actions: VecDeque::new(),
+        }
+    }
+
+    pub fn handle(&mut self, input: Input<V>, now: Instant) {
+        match input {
+            Input::Estimate { viewer, rate } => {
+                self.links.insert(viewer, Some(rate));
+            }
+            Input::Silent { viewer } => {
+                self.links.insert(viewer, None);
+            }
+            Input::Left { viewer } => {
+                if self.links.remove(&viewer).is_some() && self.links.is_empty() {
+                    return self.begin_anew();
+                }
+            }
+            Input::Timeout => {}
+        }
+        if self.links.is_empty() {
+            return;
+        }
+        self.steer(now);
+        self.look_again = Some(now + LOOK_AGAIN);
+    }
+
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// Some decisions wait for a link to stay as it is.
+    pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
+        self.look_again
+            .map(|at| (at, "looks at the viewers' links again"))
+    }
+
+    /// A new encoder is to be told where this is: it begins with the rate of the configuration, and the whole picture.
+    pub fn encoder_opened(&mut self) {
+        self.actions.clear();
+        if self.shared.target() != self.start {
+            self.actions
+                .push_back(Action::SetBitrate(self.shared.target()));
+        }
+        if self.ladder.scale() != PictureScale::FULL {
+            self.actions
+                .push_back(Action::SetScale(self.ladder.scale()));
+        }
+    }
+
+    pub fn target(&self) -> Bitrate {
+        self.shared.target()
+    }
+
+    pub fn scale(&self) -> PictureScale {
+        self.ladder.scale()
+    }
+
+    /// Why the target last moved.
+    pub fn why(&self) -> &Why<V> {
+        self.shared.why()
+    }
+
+    /// True when no picture of use fits into this viewer's link.
+    pub fn is_behind(&self, viewer: &V) -> bool {
+        self.shared.is_behind(viewer)
+    }
+
+    fn steer(&mut self, now: Instant) {
+        let rates: BTreeMap<V, Bitrate> = self
+            .links
+            .iter()
+            .filter_map(|(viewer, rate)| Some((viewer.clone(), (*rate)?)))
+            .collect();
+        let was = self.shared.target();
+        if let Some(target) = self.shared.update(&rates, now) {
+            debug!(%was, %target, why = %self.shared.why(), "bitrate follows the network");
+            self.actions.push_back(Action::SetBitrate(target));
+        }
+        if let Some(scale) = self.ladder.update(self.shared.target(), now) {
+            info!(%scale, target = %self.shared.target(), "picture follows the network");
+            self.actions.push_back(Action::SetScale(scale));
+        }
+    }
+
+    /// The next viewer has another link.
+    fn begin_anew(&mut self) {
+        let (target, scale) = (self.shared.target(), self.ladder.scale());
+        self.shared = SharedRate::new(self.limits, self.start);
+        self.ladder = self.full.clone();
+        self.look_again = None;
+        self.actions.clear();
+        if target != self.shared.target() {
+            self.actions
+                .push_back(Action::SetBitrate(self.shared.target()));
+        }
+        if scale != self.ladder.scale() {
+            self.actions
+                .push_back(Action::SetScale(self.ladder.scale()));
+        }
+    }
+}
+
+/// A quarter of the shortest patience that a decision has.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods)] // tests need some instant to count from
+mod tests {
+    use super::*;
+    use crate::media::Size;
+    use crate::media::rate::{Prefer, RateMethod};
+
+    const START: Bitrate = Bitrate::kbps(1500);
+
+    fn steering() -> (Steering<&'static str>, Instant) {
+        let limits = EncoderLimits {
+            least: Bitrate::kbps(300),
+            most: Bitrate::kbps(4000),
+            step: Bitrate::kbps(10),
+            interval: Duration::from_millis(100),
+            method: RateMethod::Control,
+        };
+        let hd = Size {
+            width: 1280,
+            height: 720,
+        };
+        let ladder = PictureLadder::new(hd, Duration::from_micros(33_333), Prefer::Sharp);
+        (Steering::new(limits, START, ladder), Instant::now())
+    }
+
+    fn estimate(viewer: &'static str, kbps: u64) -> Input<&'static str> {
+        Input::Estimate {
+            viewer,
+            rate: Bitrate::kbps(kbps),
+        }
+    }
+
+    fn actions(steering: &mut Steering<&'static str>) -> Vec<Action> {
+        std::iter::from_fn(|| steering.poll_action()).collect()
+    }
+
+    #[test]
+    fn bitrate_goes_where_the_only_viewers_link_goes() {
+        let (mut steering, start) = steering();
+        steering.handle(estimate("a", 800), start);
+        steering.handle(estimate("a", 2500), start + Duration::from_secs(1));
+        assert_eq!(
+            actions(&mut steering),
+            [
+                Action::SetBitrate(Bitrate::kbps(800)),
+                Action::SetBitrate(Bitrate::kbps(2500)),
+            ]
+        );
+    }
+
+    #[test]
+    fn silent_viewer_decides_nothing() {
+        let (mut steering, start) = steering();
+        steering.handle(estimate("a", 2000), start);
+        steering.handle(estimate("b", 700), start + Duration::from_secs(1));
+        steering.handle(
+            Input::Silent { viewer: "b" },
+            start + Duration::from_secs(2),
+        );
+        assert_eq!(steering.target(), Bitrate::kbps(2000));
+        steering.handle(
+            Input::Silent { viewer: "a" },
+            start + Duration::from_secs(3),
+        );
+        assert_eq!(steering.target(), Bitrate::kbps(2000));
+    }
+
+    #[test]
+    fn frames_are_left_out_on_a_link_that_stays_narrow_without_another_word_of_it() {
+        let (mut steering, start) = steering();
+        steering.handle(estimate("a", 400), start);
+        assert_eq!(
+            actions(&mut steering),
+            [Action::SetBitrate(Bitrate::kbps(400))]
+        );
+        let mut now = start;
+        while steering.scale() == PictureScale::FULL {
+            let (at, _) = steering.poll_timeout().unwrap();
+            now = at;
+            steering.handle(Input::Timeout, now);
+        }
+        assert!(now < start + Duration::from_secs(4));
+        assert_eq!(
+            actions(&mut steering),
+            [Action::SetScale(PictureScale {
+                every: 2,
+                divisor: 1
+            })]
+        );
+    }
+
+    #[test]
+    fn next_viewer_begins_as_the_first_did() {
+        let (mut steering, start) = steering();
+        steering.handle(estimate("a", 400), start);
+        steering.handle(Input::Timeout, start + Duration::from_secs(3));
+        actions(&mut steering);
+        steering.handle(Input::Left { viewer: "a" }, start + Duration::from_secs(4));
+        assert_eq!(
+            actions(&mut steering),
+            [
+                Action::SetBitrate(START),
+                Action::SetScale(PictureScale::FULL)
+            ]
+        );
+        assert_eq!(steering.poll_timeout(), None);
+    }
+
+    #[test]
+    fn encoder_that_was_opened_again_is_told_where_the_others_are() {
+        let (mut steering, start) = steering();
+        steering.handle(estimate("a", 900), start);
+        actions(&mut steering);
+        steering.encoder_opened();
+        assert_eq!(
+            actions(&mut steering),
+            [Action::SetBitrate(Bitrate::kbps(900))]
+        );
+    }
+}

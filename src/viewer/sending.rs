@@ -1,0 +1,343 @@
+//! One viewer's packets on their way out: when each leaves, which leave again, and what the link is found to carry.
+//!
+//! ```text
+//!                     ┌─────────────── Sending ───────────────┐
+//!   push_unit ───────►│ Pacer ───────────────────────────────►│ poll ──► Departure, numbered
+//!   nacked ──────────►│   ▲ repairs ◄── Repair ◄── arrived,   │
+//!   report ──────────►│   │ estimate               lost       │ estimator() ──► what an encoder may fill
+//!                     │   └─ Estimator ◄───────────┘          │
+//!                     └────────────────────────────────────────┘
+//!
+//!            nothing answered                  a report
+//!   Sending ──────────────────► Silent (one ──────────► Sending, from a key frame on
+//!                               packet every 100 ms)
+//! ```
+//!
+//! Every packet that leaves has the next transport-wide number, repairs and padding too: they fill the link like any other.
+
+use std::time::{Duration, Instant};
+
+use crate::media::Bitrate;
+use crate::media::congestion::{Arrival, EstimateRange, Estimator, ProbeId, SentPacket};
+use crate::media::pacer::{self, Pacer, Pushed};
+use crate::media::repair::Repair;
+
+/// What the driver needs to send one packet of the picture, as often as it must.
+pub trait Payload: Clone {
+    /// How many bytes of it are the encoder's.
+    fn bytes(&self) -> usize;
+}
+
+/// What leaves now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Departure<P> {
+    /// For the first time. The RTP sequence number is `number`'s last 16 bits, from a start that the driver chooses.
+    Media {
+        packet: P,
+        number: u64,
+        transport: u16,
+    },
+    /// Again (RFC 4588).
+    Repair {
+        packet: P,
+        number: u64,
+        transport: u16,
+    },
+    /// About so many bytes that carry nothing new.
+    Padding { bytes: usize, transport: u16 },
+}
+
+/// One viewer's way out.
+#[derive(Debug)]
+pub struct Sending<P> {
+    estimator: Estimator,
+    pacer: Pacer<Outgoing<P>>,
+    repair: Repair<P>,
+    /// The next transport-wide number.
+    transport: u16,
+    /// The number of the newest packet of the picture.
+    newest: Option<u64>,
+    /// Units are left out up to a key frame.
+    waits: bool,
+    keep_alive: Instant,
+    /// The browser reports on every packet; otherwise nothing is known of the link.
+    is_reported: bool,
+    /// A browser without RTX has no use for packets that carry nothing new.
+    may_pad: bool,
+    sent_bytes: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Outgoing<P> {
+    New(P),
+    Again(u64, P),
+}
+
+impl<P: Payload> Sending<P> {
+    pub fn new(range: EstimateRange, now: Instant) -> Self {
+        Self {
+            estimator: Estimator::new(range, now),
+            pacer: Pacer::new(range.start, now),
+            repair: Repair::new(),
+            transport: FIRST_TRANSPORT_NUMBER,
+            newest: None,
+            waits: true,
+            keep_alive: now,
+            is_reported: true,
+            may_pad: true,
+            sent_bytes: 0,
+        }
+    }
+
+    /// What the browser agreed to: transport-cc feedback, and RTX.
+    pub fn agree(&mut self, is_reported: bool, has_rtx: bool) {
+        self.is_reported = is_reported;
+        self.may_pad = has_rtx;
+        if !is_reported {
+            self.pacer.set_estimate(self.estimator.range().most);
+        }
+    }
+
+    /// Queues the packets of one access unit. After [`Pushed::Skipped`] nothing is taken before a key frame.
+    pub fn push_unit(&mut self, packets: impl IntoIterator<Item = P>, key_frame: bool) -> Pushed {
+        if self.waits && !key_frame {
+            return Pushed::Skipped { units: 1 };
+        }
+        let packets = packets.into_iter().map(|packet| {
+            let bytes = packet.bytes() + HEADERS;
+            (Outgoing::New(packet), bytes)
+        });
+        let pushed = self.pacer.push_unit(packets, key_frame);
+        match pushed {
+            Pushed::Queued => self.waits = false,
+            Pushed::Skipped { .. } => {
+                self.repair.skip();
+                self.waits = true;
+            }
+        }
+        pushed
+    }
+
+    /// The browser misses the packet with this number, of which it tells the last 16 bits.
+    pub fn nacked(&mut self, number: u16, now: Instant) {
+        let Some(newest) = self.newest else {
+            return;
+        };
+        let behind = (newest as u16).wrapping_sub(number);
+        if let Some(number) = newest.checked_sub(u64::from(behind)) {
+            self.repair(number, now);
+        }
+    }
+
+    /// The browser's report on packets by their transport-wide numbers.
+    pub fn report(&mut self, arrivals: &[Arrival], now: Instant) {
+        if !self.is_reported {
+            return;
+        }
+        let was_silent = self.estimator.is_silent();
+        self.estimator.feedback(arrivals.iter().copied(), now);
+        if was_silent && !self.estimator.is_silent() {
+            self.pacer.hold(false);
+            self.waits = true;
+        }
+        for arrived in arrivals.iter().filter(|arrival| arrival.at.is_some()) {
+            self.repair.arrived(arrived.sequence);
+        }
+        for lost in arrivals.iter().filter(|arrival| arrival.at.is_none()) {
+            if let Some(number) = self.repair.carried(lost.sequence) {
+                self.repair(number, now);
+            }
+        }
+        self.pacer.set_estimate(self.estimator.estimate());
+    }
+
+    /// A round trip from elsewhere.
+    pub fn round_trip(&mut self, measured: Duration) {
+        self.estimator.round_trip(measured);
+    }
+
+    /// The packets go another way from now on. What waits was for the old one.
+    pub fn route_changed(&mut self, now: Instant) {
+        self.estimator.route_changed(now);
+        if self.is_reported {
+            self.pacer.set_estimate(self.estimator.estimate());
+        }
+        self.pacer.hold(false);
+        self.pacer.clear();
+        self.repair.skip();
+        self.waits = true;
+    }
+
+    /// What leaves now. To be called until it is `None`.
+    pub fn poll(&mut self, now: Instant) -> Option<Departure<P>> {
+        if self.is_reported {
+            self.estimator.handle_timeout(now);
+            if self.estimator.is_silent() {
+                return self.keep_alive(now);
+            }
+            if self.newest.is_some()
+                && let Some(probe) = self.estimator.poll_probe(now)
+            {
+                self.pacer.start_probe(probe, now);
+            }
+        }
+        loop {
+            match self.pacer.poll(now)? {
+                pacer::Departure::Packet { packet, probe } => {
+                    return Some(self.depart(packet, probe, now));
+                }
+                pacer::Departure::Padding { .. } if !self.may_pad || self.newest.is_none() => {}
+                pacer::Departure::Padding { bytes, probe } => {
+                    return Some(self.pad(bytes, Some(probe), now));
+                }
+            }
+        }
+    }
+
+    /// When to come back.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        if self.is_silent() {
+            return Some(self.keep_alive);
+        }
+        let silence = match self.is_reported {
+            true => self.estimator.poll_timeout().map(|(at, _)| at),
+            false => None,
+        };
+        [self.pacer.poll_timeout(), silence]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Nobody answers: nothing is sent that somebody would want to see.
+    pub fn is_silent(&self) -> bool {
+        self.is_reported && self.estimator.is_silent()
+    }
+
+    /// The link, when the browser reports on it.
+    pub fn estimator(&self) -> Option<&Estimator> {
+        self.is_reported.then_some(&self.estimator)
+    }
+
+    /// How long the newest packet waits before it leaves.
+    pub fn delay(&self) -> Duration {
+        self.pacer.delay()
+    }
+
+    /// Packets sent again.
+    pub fn repaired(&self) -> u64 {
+        self.repair.repaired()
+    }
+
+    /// Everything, headers included.
+    pub fn sent_bytes(&self) -> u64 {
+        self.sent_bytes
+    }
+
+    fn keep_alive(&mut self, now: Instant) -> Option<Departure<P>> {
+        self.pacer.hold(true);
+        self.pacer.clear();
+        self.repair.skip();
+        self.waits = true;
+        if now < self.keep_alive {
+            return None;
+        }
+        self.keep_alive = now + KEEP_ALIVE;
+        Some(self.pad(0, None, now))
+    }
+
+    fn depart(
+        &mut self,
+        packet: Outgoing<P>,
+        probe: Option<ProbeId>,
+        now: Instant,
+    ) -> Departure<P> {
+        match packet {
+            Outgoing::New(packet) => {
+                let payload = packet.bytes();
+                let transport = self.number(payload + HEADERS, payload, probe, now);
+                let number = self.repair.sent(packet.clone(), transport, now);
+                self.newest = Some(number);
+                Departure::Media {
+                    packet,
+                    number,
+                    transport,
+                }
+            }
+            Outgoing::Again(number, packet) => {
+                let transport = self.number(packet.bytes() + HEADERS, 0, probe, now);
+                self.repair.sent_again(number, transport, now);
+                Departure::Repair {
+                    packet,
+                    number,
+                    transport,
+                }
+            }
+        }
+    }
+
+    fn pad(&mut self, bytes: usize, probe: Option<ProbeId>, now: Instant) -> Departure<P> {
+        let transport = self.number(bytes + HEADERS, 0, probe, now);
+        self.repair.sent_padding(transport);
+        Departure::Padding { bytes, transport }
+    }
+
+    fn number(
+        &mut self,
+        bytes: usize,
+        payload: usize,
+        probe: Option<ProbeId>,
+        now: Instant,
+    ) -> u16 {
+        let sequence = self.transport;
+        self.transport = sequence.wrapping_add(1);
+        self.sent_bytes += bytes as u64;
+        let packet = SentPacket {
+            sequence,
+            bytes,
+            payload,
+            probe,
+        };
+        self.estimator.sent(packet, now);
+        sequence
+    }
+
+    /// Both NACK and report tell of a loss.
+    fn repair(&mut self, number: u64, now: Instant) {
+        let round_trip = self.estimator.smoothed_round_trip();
+        let Some(packet) = self.repair.missing(number, round_trip, now) else {
+            return;
+        };
+        for _ in 0..Repair::<P>::copies(self.estimator.random_loss()) {
+            let bytes = packet.bytes() + HEADERS;
+            self.pacer
+                .push_repair(Outgoing::Again(number, packet.clone()), bytes);
+        }
+    }
+}
+
+/// What the link may be estimated at so that an encoder gets all of `least` to `most`.
+pub fn estimate_range(least: Bitrate, start: Bitrate, most: Bitrate) -> EstimateRange {
+    let with_headers = |rate: Bitrate| Bitrate::bps((rate.as_bps() as f64 * WITH_HEADERS) as u64);
+    EstimateRange {
+        // Below the encoder's least, so that it shows who cannot be served.
+        least: Bitrate::bps(with_headers(least).as_bps() / 2),
+        start: with_headers(start),
+        most: Bitrate::bps((with_headers(most).as_bps() as f64 * WITH_REPAIR) as u64),
+    }
+}
+
+/// IPv4, UDP, RTP, one extension and the SRTP tag.
+pub const HEADERS: usize = 20 + 8 + 12 + 8 + 10;
+
+/// Packets of 1000 bytes with as many of headers as there are.
+const WITH_HEADERS: f64 = 1.06;
+
+/// The most that is ever sent is the encoder's most, and what a way that loses a tenth wants again.
+const WITH_REPAIR: f64 = 1.15;
+
+/// The end of a silence is seen this soon, for 5 kbit/s.
+const KEEP_ALIVE: Duration = Duration::from_millis(100);
+
+/// Any: near the wrap it wraps soon, where faults would show.
+const FIRST_TRANSPORT_NUMBER: u16 = 65_000;
