@@ -37,6 +37,36 @@ fn no_profile_lies_around_without_being_built_in() {
 }
 
 #[test]
+fn every_board_and_every_key_is_in_a_readme() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let boards = std::fs::read_to_string(root.join("board/README.md")).unwrap();
+    let keys = std::fs::read_to_string(root.join("board/profiles/README.md")).unwrap();
+
+    for board in Profiles::built_in().boards().filter(|it| !it.is_generic()) {
+        assert!(
+            boards.contains(&format!("`{}`", board.about.id)),
+            "{}",
+            board.about.id
+        );
+    }
+    for (file, content) in BUILT_IN.iter().chain([&GENERIC_ENCODER, &GENERIC_CAPTURE]) {
+        let table: toml::Table = content.parse().unwrap();
+        for (key, value) in &table {
+            let inner: Vec<String> = match value.as_table() {
+                Some(_) if key == "controls" => vec!["controls.NAME".to_owned()],
+                Some(inner) if key != "software" => {
+                    inner.keys().map(|inner| format!("{key}.{inner}")).collect()
+                }
+                Some(_) | None => vec![key.clone()],
+            };
+            for key in inner {
+                assert!(keys.contains(&format!("`{key}`")), "{file}: {key}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_device_gets_its_profile_by_what_it_says() {
     let profiles = Profiles::built_in();
     let encoder = |driver, card| profiles.encoder_for(driver, card).about.id.as_str();
@@ -244,7 +274,7 @@ fn what_was_measured_is_read_back() {
         lay_over(&mut profiles, &board.overlay(describes));
 
         let read = profiles.board(id).unwrap();
-        assert_eq!(read.measured, [measured.clone()]);
+        assert_eq!(read.measured, board.measured);
         assert_eq!(read.about.evidence, Evidence::Measured);
         assert_eq!(read.about.title == "Rover \"7\"", describes);
         assert_eq!(read.encoders, board.encoders);

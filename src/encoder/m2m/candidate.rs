@@ -1,6 +1,5 @@
 //! The encoders that there are, and what each can be given.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,7 +9,7 @@ use super::agreement::queues;
 use crate::board::{EncoderProfile, PicturePath, Profiles};
 use crate::encoder::EncoderError;
 use crate::media::Fourcc;
-use crate::v4l2::Device;
+use crate::v4l2::{Device, Nodes};
 
 /// An encoder that was looked at.
 #[derive(Clone, Debug)]
@@ -24,21 +23,10 @@ pub struct Candidate {
 
 /// Every encoder of H.264 there is, by the numbers of their nodes.
 pub fn candidates(profiles: &Profiles) -> Vec<Candidate> {
-    let mut numbers: Vec<u32> = fs::read_dir("/dev")
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|entry| {
-            let name = entry.file_name().into_string().ok()?;
-            name.strip_prefix("video")?.parse().ok()
-        })
-        .collect();
-    numbers.sort_unstable();
-    let nodes = numbers
-        .into_iter()
-        .map(|number| PathBuf::from(format!("/dev/video{number}")));
+    let nodes = Nodes::of_this_machine().paths();
     nodes
-        .filter_map(|node| Candidate::at(&node, profiles).ok())
+        .iter()
+        .filter_map(|node| Candidate::at(node, profiles).ok())
         .collect()
 }
 

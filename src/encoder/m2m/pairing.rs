@@ -93,18 +93,6 @@ impl Candidate {
         self.encoder(session, blueprint, path, Some(writer), standing)
     }
 
-    /// Some drivers take any size, and their hardware spoils the picture.
-    fn check_size(&self, format: PictureFormat) -> Result<(), EncoderError> {
-        let raw = &self.profile.raw;
-        if raw.takes(format.size) {
-            return Ok(());
-        }
-        let (size, least, most) = (format.size, raw.least, raw.most);
-        Err(self.unusable(&[format!(
-            "got pictures of {size} when expecting {least} to {most}"
-        )]))
-    }
-
     fn encoder(
         &self,
         session: Box<Session>,
@@ -121,6 +109,18 @@ impl Candidate {
             standing: Arc::clone(standing),
         };
         M2mEncoder::new(session, setup)
+    }
+
+    /// Some drivers take any size, and their hardware spoils the picture.
+    fn check_size(&self, format: PictureFormat) -> Result<(), EncoderError> {
+        let raw = &self.profile.raw;
+        if raw.takes(format.size) {
+            return Ok(());
+        }
+        let (size, least, most) = (format.size, raw.least, raw.most);
+        Err(self.unusable(&[format!(
+            "got pictures of {size} when expecting {least} to {most}"
+        )]))
     }
 
     fn unusable(&self, refused: &[String]) -> EncoderError {
