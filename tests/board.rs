@@ -29,7 +29,12 @@ use viewer::{Viewer, assert_moving};
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a camera and an encoder"]
 async fn stream() {
-    let robot = Robot::start("stream", &Setup::default());
+    let size = std::env::var("ROVERCAST_SIZE").unwrap_or("320x240".to_owned());
+    let setup = Setup {
+        size: &size,
+        ..Setup::default()
+    };
+    let robot = Robot::start("stream", &setup);
     let viewer = Viewer::join(robot.address()).await;
 
     let begin = Instant::now();
@@ -37,7 +42,8 @@ async fn stream() {
     let fps = 60.0 / begin.elapsed().as_secs_f64();
 
     assert_moving(&pictures);
-    viewer.write("stream");
+    viewer.until_moving(Duration::from_secs(30));
+    viewer.write(&format!("stream-{}", robot.id().as_raw_pid()));
     let status = robot.camera();
     println!(
         "{fps:.1} frames/s by {} over {}",

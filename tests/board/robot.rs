@@ -23,14 +23,14 @@ pub(crate) struct Robot {
 }
 
 /// What differs between robots.
-pub(crate) struct Setup {
-    pub(crate) size: &'static str,
+pub(crate) struct Setup<'a> {
+    pub(crate) size: &'a str,
     pub(crate) fps: u32,
     /// More of `[[camera]]`.
-    pub(crate) more: &'static str,
+    pub(crate) more: &'a str,
 }
 
-impl Default for Setup {
+impl Default for Setup<'_> {
     fn default() -> Self {
         Self {
             size: "320x240",
@@ -42,7 +42,7 @@ impl Default for Setup {
 
 impl Robot {
     /// Returns when it is ready for viewers.
-    pub(crate) fn start(name: &str, setup: &Setup) -> Self {
+    pub(crate) fn start(name: &str, setup: &Setup<'_>) -> Self {
         let http = free_address();
         let Setup { size, fps, more } = setup;
         let text = format!(

@@ -4,6 +4,8 @@
 # shellcheck shell=dash
 
 export RUST_BACKTRACE=1 ROVERCAST_MAY_COPY=1
+# In this size it has nothing but MJPEG.
+export ROVERCAST_SIZE=640x480
 load_encoder allocators=1 formats=1
 plug_usb_camera
 wait_for 10 rig find camera
