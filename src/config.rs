@@ -29,6 +29,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use url::Url;
 
+use crate::media::rate::Prefer;
 use crate::media::{Bitrate, Size};
 use problem::{Findings, Places};
 
@@ -68,6 +69,8 @@ pub struct CameraConfig {
     pub frame_interval: Duration,
     pub encoder: EncoderChoice,
     pub bitrate: BitrateRange,
+    /// What to give up first when the viewers' links are too narrow.
+    pub prefer: Prefer,
     /// Camera and encoder run even when nobody watches: viewers join faster, and the robot pays for it.
     pub keep_warm: bool,
 }
@@ -245,6 +248,7 @@ impl Default for CameraConfig {
             frame_interval: frame_interval(30),
             encoder: EncoderChoice::Auto,
             bitrate: BitrateRange::default(),
+            prefer: Prefer::default(),
             keep_warm: false,
         }
     }

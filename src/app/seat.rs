@@ -146,7 +146,7 @@ impl Seat {
         match event {
             Event::Pipeline(pipeline::Report::Moved) => return Some(News::Moved),
             Event::Pipeline(pipeline::Report::Opened { can_halve }) => {
-                self.encoder_opened(can_halve)
+                self.encoder_opened(can_halve);
             }
             Event::Pipeline(pipeline::Report::Profile(profile)) => self.profile_known(profile),
             Event::Pipeline(pipeline::Report::Ended(result)) => {

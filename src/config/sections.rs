@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::media::rate::Prefer;
 use crate::media::{Bitrate, Size};
 
 use super::document::{Table, quoted};
@@ -59,6 +60,9 @@ fn camera(section: &mut Section<'_, '_>) -> CameraConfig {
             .parsed("encoder", EncoderChoice::from_str)
             .unwrap_or(default.encoder),
         bitrate: section.table("bitrate", bitrate),
+        prefer: section
+            .parsed("prefer", Prefer::from_str)
+            .unwrap_or(default.prefer),
         keep_warm: section.flag("keep_warm").unwrap_or(default.keep_warm),
     }
 }
