@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::seat::Seat;
 use crate::config::CameraConfig;
 use crate::media::rate::steering::{Action, Input, Steering};
-use crate::media::rate::{EncoderLimits, PictureLadder, Prefer, RateMethod};
+use crate::media::rate::{EncoderLimits, PictureLadder, RateMethod};
 use crate::media::{Bitrate, Feedback};
 use crate::pipeline::Pipeline;
 use crate::viewer::ViewerId;
@@ -37,8 +37,7 @@ pub(super) fn steering(config: &CameraConfig) -> Steering<Place> {
 
 /// By what the camera was asked for.
 fn ladder(config: &CameraConfig, can_halve: bool) -> PictureLadder {
-    let prefer = Prefer::default();
-    PictureLadder::new(config.size, config.frame_interval, prefer, can_halve)
+    PictureLadder::new(config.size, config.frame_interval, config.prefer, can_halve)
 }
 
 impl Seat {
