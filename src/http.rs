@@ -34,6 +34,9 @@ pub struct Status {
     pub healthy: bool,
     /// A viewer who comes now gets a picture: relays are reached, no camera is failing.
     pub ready: bool,
+    /// Calls to encoders' drivers that do not come back; each holds a thread and a device. Absent while there is none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub calls_left_behind: u64,
     pub cameras: Vec<CameraStatus>,
 }
 
@@ -134,6 +137,10 @@ pub struct ViewerLinkStatus {
     pub queue_delay_ms: f64,
     /// No picture of use fits, so it does not count for the target.
     pub is_behind: bool,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// `/healthz`, `/readyz`, `/status` and `/metrics`, answered by the app's loop: a loop that is stuck is seen here.

@@ -6,6 +6,7 @@ use super::line::{Line, Viewer};
 use super::robot::Robot;
 use super::seat::Seat;
 use super::steering::Place;
+use crate::encoder::m2m::left_behind;
 use crate::http::{CameraStatus, RelayStatus, Status, ViewerLinkStatus, ViewerStatus};
 use crate::media::Bitrate;
 use crate::metrics::{CameraGauges, ViewerGauges, exposition};
@@ -26,6 +27,7 @@ pub(super) fn status(robot: &Robot, now: Instant) -> Status {
         ready: cameras.iter().all(|camera| {
             camera.failure.is_none() && camera.relays.iter().all(|relay| relay.state == "connected")
         }),
+        calls_left_behind: left_behind(),
         cameras,
     }
 }

@@ -47,15 +47,11 @@ pub(crate) struct Pair {
 
 impl Pair {
     pub(crate) fn open(overlay: &str, formats: &[Fourcc]) -> Self {
-        Self::try_open(overlay, formats, "320x180").expect("camera and encoder find together")
-    }
-
-    pub(crate) fn try_open(overlay: &str, formats: &[Fourcc], size: &str) -> Result<Self, String> {
         let candidate = Candidate::at(&node("ROVERCAST_ENCODER"), &profiles(overlay))
-            .map_err(|error| error.to_string())?;
+            .expect("there is an encoder");
         let wanted = candidate.camera_formats();
         let settings = CameraSettings {
-            size: size.parse().expect("a size"),
+            size: "320x180".parse().expect("a size"),
             interval: Duration::from_millis(66),
             formats: if formats.is_empty() { &wanted } else { formats },
         };
@@ -65,10 +61,11 @@ impl Pair {
             bitrate: Bitrate::kbps(500),
             highest_bitrate: Bitrate::kbps(4000),
         };
+        let standing = Arc::new(Standing::default());
         let (camera, encoder) = candidate
-            .pair(&mut negotiated, settings, &Arc::new(Standing::default()))
-            .map_err(|error| error.to_string())?;
-        Ok(Self {
+            .pair(&mut negotiated, settings, &standing)
+            .expect("camera and encoder find together");
+        Self {
             camera,
             encoder,
             pending: None,
@@ -77,7 +74,7 @@ impl Pair {
             units: Vec::new(),
             errors: Vec::new(),
             wakes: 0,
-        })
+        }
     }
 
     /// One turn of the pipeline's loop. An error is one that ends it.
