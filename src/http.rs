@@ -51,8 +51,9 @@ pub struct CameraStatus {
     /// profile_idc, constraint flags and level_idc of the last SPS, in hex.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub profile_level_id: Option<String>,
-    /// What the encoder is asked for.
-    pub target_kbps: f64,
+    /// What the encoder is asked for; absent when it is a camera's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target_kbps: Option<f64>,
     /// Why that last moved.
     pub target_because: String,
     /// How many frames, how large.

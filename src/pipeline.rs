@@ -33,8 +33,11 @@ pub struct Pipeline {
 /// What a pipeline tells, in order; `Ended` is the last.
 #[derive(Debug)]
 pub enum Report {
-    /// Camera and encoder are open. `can_halve`: the encoder makes smaller pictures when told to.
+    /// Camera and encoder are open.
     Opened {
+        /// The encoder makes as many bits as it is told to; a camera with its own makes as many as it likes.
+        follows: bool,
+        /// It makes smaller pictures when told to.
         can_halve: bool,
     },
     /// Access units came out since the last report; told at most every 250 ms, the first at once.
@@ -240,8 +243,10 @@ impl Turner {
     }
 
     fn run(mut self) -> Result<(), PipelineError> {
-        let can_halve = self.encoder.can_halve();
-        let _ = self.outlets.reports.send(Report::Opened { can_halve });
+        let _ = self.outlets.reports.send(Report::Opened {
+            follows: self.encoder.makes_key_frames_on_request(),
+            can_halve: self.encoder.can_halve(),
+        });
         loop {
             self.wait()?;
             let now = Instant::now();

@@ -33,7 +33,9 @@ pub(super) struct Seat {
     /// What the encoder's last SPS said; kept while the pipeline sleeps, so that the next viewer's offer need not wait for it.
     pub(super) profile: Option<ProfileLevelId>,
     pub(super) lines: Vec<Line>,
-    peers: PeerSettings,
+    pub(super) peers: PeerSettings,
+    /// The encoder does what it is told about its bitrate.
+    pub(super) follows: bool,
     /// Where viewers' ways began when they were last looked for.
     reachable: BTreeSet<IpAddr>,
     pub(super) pipeline: Option<Pipeline>,
@@ -86,6 +88,7 @@ impl Seat {
             profile: None,
             lines: Vec::new(),
             peers,
+            follows: true,
             reachable: BTreeSet::new(),
             pipeline: None,
             outlets,
@@ -145,8 +148,8 @@ impl Seat {
     pub(super) fn handle(&mut self, event: Event, now: Instant) -> Option<News> {
         match event {
             Event::Pipeline(pipeline::Report::Moved) => return Some(News::Moved),
-            Event::Pipeline(pipeline::Report::Opened { can_halve }) => {
-                self.encoder_opened(can_halve);
+            Event::Pipeline(pipeline::Report::Opened { follows, can_halve }) => {
+                self.encoder_opened(follows, can_halve);
             }
             Event::Pipeline(pipeline::Report::Profile(profile)) => self.profile_known(profile),
             Event::Pipeline(pipeline::Report::Ended(result)) => {
