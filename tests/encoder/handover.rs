@@ -153,7 +153,7 @@ fn a_frame_costs_no_memory_and_a_unit_only_its_own() {
             poll(&mut descriptors, None).expect("poll works");
             let mut unit = None;
             let counted = allocation_counter::measure(|| {
-                unit = pair.encoder.try_access_unit().expect("well")
+                unit = pair.encoder.try_access_unit().expect("well");
             });
             in_units += counted.count_total;
             units += u32::from(unit.is_some());
