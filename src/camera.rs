@@ -98,6 +98,20 @@ impl CameraError {
         }
     }
 
+    /// What kind of failure it is, to search the journal and to count by.
+    pub fn class(&self) -> &'static str {
+        match self {
+            Self::Unplugged { .. } => "camera unplugged",
+            Self::Unreadable { .. } => "file unreadable",
+            Self::NotPlayable { .. } => "file not playable",
+            Self::Unsupported { .. } => "camera unsuitable",
+            Self::Refused { .. } => "camera refused",
+            Self::Changed { .. } => "camera input changed",
+            Self::Damaged { .. } => "camera pictures damaged",
+            Self::Device { .. } => "camera failed",
+        }
+    }
+
     /// False when opening it again with the same configuration must fail the same way.
     pub fn is_worth_retrying(&self) -> bool {
         match self {

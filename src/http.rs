@@ -63,8 +63,9 @@ pub struct CameraStatus {
     /// Pictures that came damaged or short since the service started: a bad cable or hub.
     #[serde(default)]
     pub damaged_frames: u64,
-    /// What the encoder is asked for.
-    pub target_kbps: f64,
+    /// What the encoder is asked for; absent when it is a camera's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target_kbps: Option<f64>,
     /// Why that last moved.
     pub target_because: String,
     /// How many frames, how large.

@@ -53,6 +53,10 @@ pub struct Encoding {
     pub encoder: String,
     /// `None`: the encoder reads pictures where they are.
     pub path: Option<PicturePath>,
+    /// It makes as many bits as it is told to; a camera with an encoder of its own makes as many as it likes.
+    pub follows: bool,
+    /// It makes smaller pictures when told to.
+    pub can_halve: bool,
 }
 
 /// Why a pipeline ended by itself.
@@ -69,6 +73,16 @@ pub enum PipelineError {
 }
 
 impl PipelineError {
+    /// What kind of failure it is, to search the journal and to count by.
+    pub fn class(&self) -> &'static str {
+        match self {
+            Self::Camera(error) => error.class(),
+            Self::Encoder(error) => error.class(),
+            Self::Poll(_) => "pipeline cannot wait",
+            Self::Panicked => "pipeline panicked",
+        }
+    }
+
     /// False when opening both again with the same configuration must fail the same way.
     pub fn is_worth_retrying(&self) -> bool {
         match self {
@@ -90,6 +104,8 @@ impl Parts {
         Encoding {
             encoder: self.encoder.name().to_owned(),
             path: self.encoder.picture_path(),
+            follows: self.encoder.makes_key_frames_on_request(),
+            can_halve: self.encoder.can_halve(),
         }
     }
 }
@@ -121,6 +137,7 @@ struct Orders {
     bitrate: AtomicU64,
     /// Every so many frames one is coded.
     every: AtomicU32,
+    is_halved: AtomicBool,
 }
 
 impl Pipeline {
@@ -136,6 +153,7 @@ impl Pipeline {
             key_frame: AtomicBool::new(false),
             bitrate: AtomicU64::new(0),
             every: AtomicU32::new(1),
+            is_halved: AtomicBool::new(false),
         });
         let theirs = Arc::clone(&orders);
         let span = tracing::info_span!("pipeline", camera = name);
@@ -172,9 +190,12 @@ impl Pipeline {
         self.orders.wake();
     }
 
-    /// Codes fewer frames from the next one on.
+    /// Codes fewer frames, or smaller ones, from one of the next on.
     pub fn set_scale(&self, scale: PictureScale) {
         self.orders.every.store(scale.every, Ordering::Relaxed);
+        self.orders
+            .is_halved
+            .store(scale.divisor > 1, Ordering::Relaxed);
     }
 
     /// Ends it soon; `Report::Ended` tells when.
@@ -225,6 +246,7 @@ struct Turner {
     pending: Option<Frame>,
     /// Frames since the last one that was to be coded.
     left_out: u32,
+    is_halved: bool,
     in_encoder: InEncoder,
     next_sequence: Option<u32>,
     profile: Option<ProfileLevelId>,
@@ -246,6 +268,7 @@ impl Turner {
             gate: KeyFrameGate::new(KEY_FRAME_SPACING),
             pending: None,
             left_out: 0,
+            is_halved: false,
             in_encoder: InEncoder::default(),
             next_sequence: None,
             profile: None,
@@ -326,6 +349,10 @@ impl Turner {
                 debug!(%target, %took, "encoder took a bitrate");
             }
         }
+        let is_halved = self.orders.is_halved.load(Ordering::Relaxed);
+        if is_halved != self.is_halved && self.encoder.halve(is_halved) {
+            self.is_halved = is_halved;
+        }
         Ok(())
     }
 
@@ -385,6 +412,10 @@ impl Turner {
         let Some(profile) = ProfileLevelId::of(&key_frame.data) else {
             return;
         };
+        // Offers are for the whole picture: half of it may have a lower level, and is of no interest to them.
+        if self.is_halved && self.profile.is_some() {
+            return;
+        }
         if self.profile.replace(profile) != Some(profile) {
             let _ = self.outlets.reports.send(Report::Profile(profile));
         }
@@ -414,7 +445,7 @@ impl Turner {
             Ok(value) => Ok(Some(value)),
             Err(error) if error.is_passing() => {
                 self.outlets.metrics.encoder_errors.add(1);
-                warn!(%error, "the encoder goes on");
+                warn!(class = error.class(), %error, "the encoder goes on");
                 if error.is_recovery() {
                     self.outlets.metrics.encoder_recoveries.add(1);
                     let _ = self.outlets.reports.send(Report::Recovering);

@@ -1,7 +1,7 @@
 //! What idle robots and dashboards cost the reference relay: the real program, over TLS, with sockets that are kept open.
 //!
 //! `ROVERCAST_LOAD=5000 cargo test --release --test relay_load -- --nocapture` prints the growth at 500, 1,000, 2,000 and 5,000
-//! robots; without the variable it is done with 500. The sockets of the robots are this process's, the relay has its own.
+//! robots; without the variable it is done with 500. The relay has one core. The sockets of the robots are this process's, the relay has its own.
 #![allow(clippy::unwrap_used)] // a test from end to end: clippy knows only functions marked #[test] as such
 #![allow(clippy::disallowed_methods)] // measures real time
 
@@ -43,7 +43,10 @@ impl Relay {
         let (cert_file, key_file) = (folder.join("cert.pem"), folder.join("key.pem"));
         fs::write(&cert_file, certificate.pem()).unwrap();
         fs::write(&key_file, key.serialize_pem()).unwrap();
-        let mut process = Command::new(env!("CARGO_BIN_EXE_rovercast"))
+        // On one core, whatever this machine has.
+        let mut process = Command::new("taskset")
+            .args(["--cpu-list", &first_core()])
+            .arg(env!("CARGO_BIN_EXE_rovercast"))
             .args(["--log", "warn", "relay", "--listen", "127.0.0.1:0"])
             .arg("--tls-cert")
             .arg(cert_file)
@@ -185,6 +188,16 @@ async fn idle_robots_and_dashboards_cost_little_memory_each() {
     relay.until_left(descriptors).await;
     let last = relay.callers("robot", 0..1).await;
     assert_eq!(last.len(), 1, "there is room again");
+}
+
+/// The first of those that this process may use: `Cpus_allowed_list` is like `0-3,8` (proc_pid_status(5)).
+fn first_core() -> String {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let allowed = status
+        .lines()
+        .find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+    let first = allowed.unwrap().trim().split([',', '-']).next();
+    first.unwrap().to_owned()
 }
 
 /// Handshakes at once; the relay takes 64.

@@ -47,6 +47,7 @@ const RINGS: &[(Ring, &[&str])] = &[
             "supervisor",
             "supervisor::*",
             "viewer",
+            "viewer::interface",
             "viewer::packetizer",
             "viewer::reach",
             "viewer::sending",

@@ -195,7 +195,9 @@ impl Robot {
             News::Ended(Ok(())) => Report::Stopped { camera },
             News::Ended(Err(error)) => {
                 let why = with_sources(&error);
-                warn!(why, "camera or encoder failed");
+                let name = self.seats[camera].config.name();
+                let class = error.class();
+                warn!(camera = name, class, why, "camera or encoder failed");
                 Report::Failed {
                     camera,
                     why,
@@ -242,6 +244,7 @@ impl Robot {
                     let camera = self.seats[camera].config.name();
                     warn!(
                         camera,
+                        class = "stalled",
                         "no picture for too long, opening camera and encoder again"
                     );
                 }

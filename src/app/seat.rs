@@ -5,10 +5,12 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use tokio::sync::mpsc;
+use tracing::field::display;
 use tracing::{debug, info, warn};
 
 use super::devices::{self, Devices};
 use super::line::{Expected, Line, Seated, Viewer};
+use super::profiles::FoundProfiles;
 use super::steering::{Place, steering};
 use super::with_sources;
 use crate::config::CameraConfig;
@@ -31,7 +33,9 @@ pub(super) struct Seat {
     /// What the encoder's last SPS said; kept while the pipeline sleeps, so that the next viewer's offer need not wait for it.
     pub(super) profile: Option<ProfileLevelId>,
     pub(super) lines: Vec<Line>,
-    peers: PeerSettings,
+    pub(super) peers: PeerSettings,
+    /// The encoder does what it is told about its bitrate.
+    pub(super) follows: bool,
     reach: Reach,
     opened: Option<Opened>,
     pub(super) pipeline: Option<Pipeline>,
@@ -73,7 +77,11 @@ pub(super) enum News {
 }
 
 impl Seat {
-    pub(super) fn new(config: CameraConfig, mut peers: PeerSettings) -> Self {
+    pub(super) fn new(
+        config: CameraConfig,
+        mut peers: PeerSettings,
+        known: &Arc<FoundProfiles>,
+    ) -> Self {
         let units = Outlet::new();
         let (report, reports) = mpsc::unbounded_channel();
         let metrics = Arc::new(CameraMetrics::default());
@@ -85,13 +93,14 @@ impl Seat {
             metrics: Arc::clone(&metrics),
         };
         Self {
-            devices: Arc::new(Devices::of(&config)),
             steering: steering(&config),
+            devices: Arc::new(Devices::of(&config, known)),
             config,
             metrics,
             profile: None,
             lines: Vec::new(),
             peers,
+            follows: true,
             reach: Reach::default(),
             pipeline: None,
             opened: None,
@@ -155,6 +164,7 @@ impl Seat {
             Event::Pipeline(pipeline::Report::Moved) => return Some(News::Moved),
             Event::Pipeline(pipeline::Report::Recovering) => return Some(News::Recovering),
             Event::Pipeline(pipeline::Report::Opened(encoding)) => {
+                self.encoder_opened(encoding.follows, encoding.can_halve);
                 self.opened = Some(Opened {
                     encoding,
                     copied_bytes: self.metrics.copied_bytes.value(),
@@ -246,7 +256,13 @@ impl Seat {
                 | LinkState::Dialing
                 | LinkState::Waiting { .. }
                 | LinkState::HangingUp
-                | LinkState::Closed => warn!(relay = %at.url, "{}", status.describe(now)),
+                | LinkState::Closed => {
+                    let class = status
+                        .trouble
+                        .as_ref()
+                        .map(|trouble| display(&trouble.class));
+                    warn!(relay = %at.url, class, "{}", status.describe(now));
+                }
             },
         }
     }
@@ -268,10 +284,7 @@ impl Seat {
     pub(super) fn start_pipeline(&mut self) {
         let open = devices::opener(&self.config, &self.devices);
         match Pipeline::start(self.config.name(), self.outlets.clone(), open) {
-            Ok(pipeline) => {
-                self.pipeline = Some(pipeline);
-                self.steering.encoder_opened();
-            }
+            Ok(pipeline) => self.pipeline = Some(pipeline),
             Err(error) => {
                 let _ = self
                     .outlets

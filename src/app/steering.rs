@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::seat::Seat;
 use crate::config::CameraConfig;
 use crate::media::rate::steering::{Action, Input, Steering};
-use crate::media::rate::{EncoderLimits, PictureLadder, Prefer, RateMethod};
+use crate::media::rate::{EncoderLimits, PictureLadder, RateMethod};
 use crate::media::{Bitrate, Feedback};
 use crate::pipeline::Pipeline;
 use crate::viewer::ViewerId;
@@ -32,8 +32,12 @@ pub(super) fn steering(config: &CameraConfig) -> Steering<Place> {
         interval: INTERVAL,
         method: RateMethod::Control,
     };
-    let ladder = PictureLadder::new(config.size, config.frame_interval, Prefer::default());
-    Steering::new(limits, config.bitrate.start, ladder)
+    Steering::new(limits, config.bitrate.start, ladder(config, false))
+}
+
+/// By what the camera was asked for.
+fn ladder(config: &CameraConfig, can_halve: bool) -> PictureLadder {
+    PictureLadder::new(config.size, config.frame_interval, config.prefer, can_halve)
 }
 
 impl Seat {
@@ -54,6 +58,15 @@ impl Seat {
 
     pub(super) fn link_gone(&mut self, viewer: Place, now: Instant) {
         self.steering.handle(Input::Left { viewer }, now);
+    }
+
+    pub(super) fn encoder_opened(&mut self, follows: bool, can_halve: bool) {
+        self.follows = follows;
+        let most = self.config.bitrate.max;
+        // What a camera makes by itself is to be sent, however much that is.
+        self.peers.bitrate.max = if follows { most } else { most.max(ANY) };
+        self.steering
+            .encoder_opened(ladder(&self.config, can_halve));
     }
 
     /// Does what was decided about the encoder. True when anything was done.
@@ -86,6 +99,9 @@ fn carry_out(pipeline: &Pipeline, action: Action) {
         Action::SetScale(scale) => pipeline.set_scale(scale),
     }
 }
+
+/// More than cameras with an encoder of their own make.
+const ANY: Bitrate = Bitrate::kbps(30_000);
 
 /// Finer than anybody sees.
 const STEP: Bitrate = Bitrate::kbps(10);

@@ -25,6 +25,7 @@ pub struct Pacer<P> {
     /// Of the key frame that is leaving.
     key_frame_bytes: usize,
     estimate: Bitrate,
+    is_ample: bool,
     /// When the bucket is empty.
     free: Instant,
     probe: Option<Probe>,
@@ -73,15 +74,17 @@ impl<P> Pacer<P> {
             bytes: 0,
             key_frame_bytes: 0,
             estimate,
+            is_ample: false,
             free: now,
             probe: None,
             is_held: false,
         }
     }
 
-    /// What the link takes, as the estimator says.
-    pub fn set_estimate(&mut self, estimate: Bitrate) {
+    /// What the link takes, as the estimator says; `is_ample` when that is all that is ever wanted.
+    pub fn set_estimate(&mut self, estimate: Bitrate, is_ample: bool) {
         self.estimate = Bitrate::bps(estimate.as_bps().max(LEAST.as_bps()));
+        self.is_ample = is_ample;
     }
 
     /// Nothing leaves while the browser answers nothing, and nothing waits for it.
@@ -169,10 +172,14 @@ impl<P> Pacer<P> {
         Some(departure)
     }
 
-    /// When something may leave.
+    /// When to come back: with an empty bucket, so that as much as it holds leaves together.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let anything = !self.is_held && (self.bytes > 0 || self.probe.is_some());
-        anything.then(|| self.free.checked_sub(self.burst()).unwrap_or(self.free))
+        let ahead = match self.probe {
+            Some(_) => self.burst(),
+            None => Duration::ZERO,
+        };
+        anything.then(|| self.free.checked_sub(ahead).unwrap_or(self.free))
     }
 
     /// How long the newest packet waits.
@@ -206,7 +213,9 @@ impl<P> Pacer<P> {
             };
         }
         let others = self.bytes.saturating_sub(self.key_frame_bytes);
-        match (others > self.bytes_in(QUEUE), is_leaving) {
+        // What piles up behind a key frame is soon gone, for the encoder makes less than may leave. Skipped, it would cost the next.
+        let queue = if is_leaving { QUEUE * 2 } else { QUEUE };
+        match (others > self.bytes_in(queue), is_leaving) {
             (false, _) => None,
             (true, true) => Some(self.clear_behind_key_frame()),
             (true, false) => Some(self.clear()),
@@ -245,6 +254,7 @@ impl<P> Pacer<P> {
     fn burst(&self) -> Duration {
         match self.probe {
             Some(_) => Duration::from_millis(1),
+            None if self.is_ample => AMPLE_BURST,
             None => BURST,
         }
     }
@@ -264,6 +274,9 @@ const PACE: f64 = 2.0;
 
 /// Timers of 1 ms and one system call for equal packets; the group that delay is measured by is as long.
 const BURST: Duration = Duration::from_millis(4);
+
+/// Half a frame time, in which a usual frame leaves: on a link that carries all there is, one wake-up and one system call a frame.
+const AMPLE_BURST: Duration = Duration::from_millis(17);
 
 /// Seven frames. More is visibly late for driving; less skips when one frame is large, and a skip costs a key frame.
 pub const QUEUE: Duration = Duration::from_millis(250);

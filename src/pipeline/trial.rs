@@ -25,7 +25,8 @@ pub struct Trial {
 }
 
 impl Trial {
-    /// Runs both for `measured` after the first access unit, which must come within `patience`.
+    /// Runs both for `measured` after the first access unit, which must come within `patience`; up to three times as long where units
+    /// come so slowly that their rate could not be told.
     pub fn run(
         parts: Parts,
         measured: Duration,
@@ -60,7 +61,7 @@ impl Trial {
             }
             turner.feed()?;
             match &mut trial {
-                Some((since, trial)) if now - *since >= measured => {
+                Some((since, trial)) if is_enough(trial.units, now - *since, measured) => {
                     trial.took = now - *since;
                     trial.copied_bytes = turner.parts.encoder.copied_bytes() - copied_before;
                     return Ok(*trial);
@@ -128,6 +129,10 @@ impl Turner {
     }
 }
 
+fn is_enough(units: u32, took: Duration, measured: Duration) -> bool {
+    took >= 3 * measured || took >= measured && units >= UNITS_TO_TELL
+}
+
 fn passing(error: EncoderError) -> Result<(), PipelineError> {
     if !error.is_passing() {
         return Err(error.into());
@@ -135,6 +140,9 @@ fn passing(error: EncoderError) -> Result<(), PipelineError> {
     debug!(%error, "the encoder goes on");
     Ok(())
 }
+
+/// Fewer say little of a rate.
+const UNITS_TO_TELL: u32 = 5;
 
 /// Often enough to notice a deadline.
 const WAIT_AT_MOST: Timespec = Timespec {

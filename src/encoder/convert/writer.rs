@@ -103,7 +103,7 @@ impl Writer {
             (Layout::Jpeg, _) => self.write_jpeg(bytes, room)?,
             (Layout::Yuyv | Layout::Uyvy, Fourcc::NV12) => self.write_packed_as_nv12(bytes, room),
             (Layout::Yuyv | Layout::Uyvy, Fourcc::YU12) => {
-                self.write_packed_as_yu12(bytes, room)?
+                self.write_packed_as_yu12(bytes, room)?;
             }
             (Layout::Yuyv | Layout::Uyvy, _) => {
                 let line = self.layout.line_bytes(self.from.size);

@@ -1,6 +1,7 @@
 //! Which picture the rate is enough for: fewer frames and smaller ones when it is not.
 
 use std::fmt;
+use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use crate::media::{Bitrate, Size};
@@ -13,6 +14,30 @@ pub enum Prefer {
     Smooth,
     /// Keep the size, show fewer: for reading a sign.
     Sharp,
+}
+
+impl FromStr for Prefer {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "smooth" => Ok(Self::Smooth),
+            "sharp" => Ok(Self::Sharp),
+            _ => Err(format!(
+                "got \"{}\" when expecting one of smooth, sharp",
+                text.escape_debug()
+            )),
+        }
+    }
+}
+
+impl fmt::Display for Prefer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Smooth => "smooth",
+            Self::Sharp => "sharp",
+        })
+    }
 }
 
 /// What is made of the picture that the camera was asked for.
@@ -66,12 +91,13 @@ pub struct PictureLadder {
 }
 
 impl PictureLadder {
-    /// `size` and `interval` are what the camera gives.
-    pub fn new(size: Size, interval: Duration, prefer: Prefer) -> Self {
+    /// `size` and `interval` are what the camera gives. Without `can_halve` there are fewer frames only, whatever is preferred.
+    pub fn new(size: Size, interval: Duration, prefer: Prefer, can_halve: bool) -> Self {
         Self {
             size,
             interval,
             rungs: match prefer {
+                _ if !can_halve => WHOLE,
                 Prefer::Smooth => SMOOTH,
                 Prefer::Sharp => SHARP,
             },
@@ -82,6 +108,11 @@ impl PictureLadder {
 
     pub fn scale(&self) -> PictureScale {
         self.rungs[self.rung]
+    }
+
+    /// Whether it climbs the same rungs.
+    pub fn is_like(&self, other: &Self) -> bool {
+        (self.size, self.interval, self.rungs) == (other.size, other.interval, other.rungs)
     }
 
     /// With the target whenever it moves, and from time to time. Returns the picture to change to.
@@ -166,6 +197,18 @@ const SHARP: &[PictureScale] = &[
     },
 ];
 
+const WHOLE: &[PictureScale] = &[
+    PictureScale::FULL,
+    PictureScale {
+        every: 2,
+        divisor: 1,
+    },
+    PictureScale {
+        every: 3,
+        divisor: 1,
+    },
+];
+
 /// 1280x720 at 30 fps needs this in constrained baseline, with hardware's rate control: 0.02 bits a pixel.
 const HD_NEEDS: f64 = 550_000.0;
 const HD_PIXELS: f64 = 1280.0 * 720.0;
@@ -194,7 +237,10 @@ mod tests {
 
     fn ladder(prefer: Prefer) -> (PictureLadder, Instant) {
         let interval = Duration::from_micros(33_333);
-        (PictureLadder::new(HD, interval, prefer), Instant::now())
+        (
+            PictureLadder::new(HD, interval, prefer, true),
+            Instant::now(),
+        )
     }
 
     #[test]
@@ -219,6 +265,19 @@ mod tests {
                 .unwrap();
             assert_eq!(scale.to_string(), words);
         }
+    }
+
+    #[test]
+    fn encoder_that_cannot_make_it_smaller_gives_up_frames() {
+        let interval = Duration::from_micros(33_333);
+        let mut ladder = PictureLadder::new(HD, interval, Prefer::Smooth, false);
+        let start = Instant::now();
+        ladder.update(Bitrate::kbps(100), start);
+        let lowest = ladder.update(Bitrate::kbps(100), start + SECOND * 2);
+        assert_eq!(
+            lowest.unwrap().to_string(),
+            "every third frame at full size"
+        );
     }
 
     #[test]

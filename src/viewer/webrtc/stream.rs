@@ -407,7 +407,7 @@ impl Interceptor for Stream {
 fn longest_run<'a>(packets: impl Iterator<Item = &'a TaggedPacket>) -> usize {
     let size = |packet: &TaggedPacket| match &packet.message.packet {
         Packet::Rtp(packet) => packet.marshal_size(),
-        _ => 0,
+        Packet::Rtcp(_) | _ => 0,
     };
     let (mut longest, mut run, mut of) = (0, 0, 0);
     for size in packets.map(size) {
