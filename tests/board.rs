@@ -144,42 +144,43 @@ async fn encoder_faults() {
             "{fault}: moving after {:?}, by {}, {} recoveries",
             begin.elapsed(),
             status["encoder"],
-            robot.metric("rovercast_encoder_recoveries_total")
+            robot.metric("rovercast_encoder_recoveries_total"),
         );
         status
+    };
+
+    let recoveries = || robot.metric("rovercast_encoder_recoveries_total");
+    let stall = |cure| {
+        let before = recoveries();
+        quirk("stall_cure", cure);
+        quirk("stall_after", "5");
+        wait_for("a recovery", Duration::from_secs(60), || {
+            (recoveries() > before).then_some(())
+        });
     };
 
     quirk("error_buffers", "3");
     picture_returns("error buffers", Duration::from_secs(20));
 
-    quirk("stall_cure", "1");
-    quirk("stall_after", "5");
-    viewers[0].until_silent_for(Duration::from_secs(2));
+    stall("1");
     picture_returns("stall", Duration::from_secs(40));
-    assert!(robot.metric("rovercast_encoder_recoveries_total") >= 1.0);
 
     quirk("streamoff_ms", "6000");
-    quirk("stall_after", "5");
-    viewers[0].until_silent_for(Duration::from_secs(2));
+    stall("1");
     picture_returns(
         "stall with a STREAMOFF that blocks",
         Duration::from_secs(60),
     );
     quirk("streamoff_ms", "0");
 
-    quirk("stall_cure", "4");
-    quirk("stall_after", "5");
-    viewers[0].until_silent_for(Duration::from_secs(2));
-    let status = picture_returns("wedged", Duration::from_secs(90));
+    stall("4");
+    wait_for("another encoder", Duration::from_secs(90), || {
+        let encoder = robot.camera()["encoder"].to_string();
+        encoder.to_lowercase().contains("software").then_some(())
+    });
+    let status = picture_returns("wedged", Duration::from_secs(60));
     quirk("stall_cure", "1");
-    let encoder = status["encoder"]
-        .as_str()
-        .unwrap_or_default()
-        .to_lowercase();
-    assert!(
-        encoder.contains("software") || encoder.contains("openh264"),
-        "{status}"
-    );
+    println!("{status}");
     assert!(robot.has_not_panicked());
 }
 
