@@ -22,14 +22,15 @@ use webrtc::media_stream::track_local::TrackLocal;
 use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
 use webrtc::peer_connection::{
     MediaEngine, PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCCertificate,
-    RTCConfigurationBuilder, RTCIceCandidateInit, RTCIceServer, RTCPeerConnectionIceEvent,
-    RTCPeerConnectionState, RTCSessionDescription, Registry, SettingEngine, SettingEngineBuilder,
-    Slot, crypto,
+    RTCConfigurationBuilder, RTCIceCandidate, RTCIceCandidateInit, RTCIceCandidateType,
+    RTCIceServer, RTCPeerConnectionIceEvent, RTCPeerConnectionState, RTCSessionDescription,
+    Registry, SettingEngine, SettingEngineBuilder, Slot, crypto,
 };
 use webrtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit, RtpSender};
 use webrtc::runtime::Runtime;
 
 use super::PeerSettings;
+use super::one_port::Place;
 use super::ports::{Binding, can_ask_for_local_names};
 use super::stream::{CAPTURE_TIME_URI, PLAYOUT_DELAY_URI, Stream, StreamHandle, TRANSPORT_CC_URI};
 use crate::media::h264::ProfileLevelId;
@@ -48,6 +49,7 @@ pub(super) struct Connection {
     peer: Pin<Box<dyn PeerConnection>>,
     track: Arc<TrackLocalStaticRTP>,
     sender: Option<Arc<dyn RtpSender>>,
+    place: Option<Arc<Place>>,
 }
 
 impl Connection {
@@ -55,7 +57,7 @@ impl Connection {
     pub(super) async fn open(
         settings: &PeerSettings,
         profile: ProfileLevelId,
-        runtime: Arc<dyn Runtime>,
+        (runtime, place): (Arc<dyn Runtime>, Option<Arc<Place>>),
         (stream, handle): (Stream, &StreamHandle),
         happenings: mpsc::Sender<Happening>,
     ) -> Result<Self> {
@@ -79,7 +81,10 @@ impl Connection {
                     Registry::new().with(Slot::from(NEXT_TO_THE_APPLICATION), stream),
                 )
                 .with_setting_engine(setting_engine(settings))
-                .with_handler(Arc::new(Handler { happenings }))
+                .with_handler(Arc::new(Handler {
+                    happenings,
+                    common_port: place.as_ref().map(|place| place.port()),
+                }))
                 .with_runtime(runtime)
                 .with_dedicated_reactor_pool_size(1)
                 .with_udp_addrs(vec![Binding::new(settings)])
@@ -117,6 +122,7 @@ impl Connection {
             peer: Box::pin(peer),
             track,
             sender: transceiver.sender().await?,
+            place,
         })
     }
 
@@ -124,6 +130,11 @@ impl Connection {
     pub(super) async fn offer(&self) -> Result<String> {
         let offer = self.peer.create_offer(None).await?;
         let sdp = with_trickle(&offer.sdp);
+        if let Some(place) = &self.place
+            && let Some(ufrag) = ufrag(&sdp)
+        {
+            place.name(ufrag);
+        }
         self.peer.set_local_description(offer).await?;
         Ok(sdp)
     }
@@ -207,6 +218,8 @@ pub(super) enum AnswerError {
 
 struct Handler {
     happenings: mpsc::Sender<Happening>,
+    /// What the browser is told instead of the port that the crate knows.
+    common_port: Option<u16>,
 }
 
 impl Handler {
@@ -221,9 +234,15 @@ impl Handler {
 #[async_trait]
 impl PeerConnectionEventHandler for Handler {
     async fn on_ice_candidate(&self, event: RTCPeerConnectionIceEvent) {
-        let candidate = match event.candidate.to_json() {
-            Ok(init) if is_reachable(&event.candidate.address) => init.candidate,
-            Ok(_) => return,
+        let mut candidate = event.candidate;
+        if !is_reachable(&candidate.address) {
+            return;
+        }
+        if let Some(port) = self.common_port {
+            tell_common_port(&mut candidate, port);
+        }
+        let candidate = match candidate.to_json() {
+            Ok(init) => init.candidate,
             Err(error) => {
                 debug!(%error, "cannot write a candidate of our own");
                 return;
@@ -245,6 +264,23 @@ impl PeerConnectionEventHandler for Handler {
 /// A family without a single address is bound to its wildcard, which is no address to come to.
 fn is_reachable(address: &str) -> bool {
     !matches!(address, "" | "0.0.0.0" | "::")
+}
+
+/// A relayed candidate comes from a socket of the viewer's own.
+fn tell_common_port(candidate: &mut RTCIceCandidate, port: u16) {
+    match candidate.typ {
+        RTCIceCandidateType::Host => candidate.port = port,
+        RTCIceCandidateType::Srflx => candidate.related_port = port,
+        RTCIceCandidateType::Prflx
+        | RTCIceCandidateType::Relay
+        | RTCIceCandidateType::Unspecified
+        | _ => {}
+    }
+}
+
+fn ufrag(sdp: &str) -> Option<&str> {
+    sdp.lines()
+        .find_map(|line| line.strip_prefix("a=ice-ufrag:"))
 }
 
 fn h264(profile: ProfileLevelId) -> RTCRtpCodec {
