@@ -165,7 +165,10 @@ impl Scene {
     async fn is_reached_through(&self, port: u16) -> bool {
         let receivers = self.receiver.connection.get_receivers().await;
         let transport = receivers[0].transport().await.unwrap().unwrap();
-        let pair = transport.ice_transport().get_selected_candidate_pair().await;
+        let pair = transport
+            .ice_transport()
+            .get_selected_candidate_pair()
+            .await;
         pair.unwrap().unwrap().remote().port == port
     }
 }

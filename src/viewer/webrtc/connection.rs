@@ -129,7 +129,7 @@ impl Connection {
     /// The offer to send. Candidates follow as they are found.
     pub(super) async fn offer(&self) -> Result<String> {
         let offer = self.peer.create_offer(None).await?;
-        let sdp = with_trickle(&offer.sdp);
+        let sdp = as_sent(&offer.sdp);
         if let Some(place) = &self.place
             && let Some(ufrag) = ufrag(&sdp)
         {
@@ -390,16 +390,24 @@ fn certificate() -> Result<RTCCertificate> {
     Ok(certificate.insert(made).clone())
 }
 
-/// The crate trickles, and does not say so. RFC 8840, section 4.1.
-fn with_trickle(sdp: &str) -> String {
-    match sdp.find("m=") {
-        Some(media) if !sdp.contains("a=ice-options") => {
-            let (session, media) = sdp.split_at(media);
-            format!("{session}a=ice-options:trickle\r\n{media}")
+/// The crate trickles, and does not say so (RFC 8840, section 4.1). An offer of another way names those of the way before, whose
+/// sockets are about to close.
+fn as_sent(sdp: &str) -> String {
+    let mut sent = String::with_capacity(sdp.len() + TRICKLE.len());
+    let mut says_trickle = sdp.contains("a=ice-options");
+    for line in sdp.split_inclusive('\n') {
+        if line.starts_with("a=candidate:") || line.starts_with("a=end-of-candidates") {
+            continue;
         }
-        _ => sdp.to_owned(),
+        if line.starts_with("m=") && !std::mem::replace(&mut says_trickle, true) {
+            sent.push_str(TRICKLE);
+        }
+        sent.push_str(line);
     }
+    sent
 }
+
+const TRICKLE: &str = "a=ice-options:trickle\r\n";
 
 const STREAM: &str = "rovercast";
 const TRACK: &str = "video";
