@@ -12,6 +12,7 @@ mod one_port;
 mod one_task;
 mod ports;
 mod stream;
+mod told;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -22,9 +22,9 @@ use webrtc::media_stream::track_local::TrackLocal;
 use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
 use webrtc::peer_connection::{
     MediaEngine, PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCCertificate,
-    RTCConfigurationBuilder, RTCIceCandidate, RTCIceCandidateInit, RTCIceCandidateType,
-    RTCIceServer, RTCPeerConnectionIceEvent, RTCPeerConnectionState, RTCSessionDescription,
-    Registry, SettingEngine, SettingEngineBuilder, Slot, crypto,
+    RTCConfigurationBuilder, RTCIceCandidateInit, RTCIceServer, RTCPeerConnectionIceEvent,
+    RTCPeerConnectionState, RTCSessionDescription, Registry, SettingEngine, SettingEngineBuilder,
+    Slot, crypto,
 };
 use webrtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit, RtpSender};
 use webrtc::runtime::Runtime;
@@ -33,6 +33,7 @@ use super::PeerSettings;
 use super::one_port::Place;
 use super::ports::{Binding, can_ask_for_local_names};
 use super::stream::{CAPTURE_TIME_URI, PLAYOUT_DELAY_URI, Stream, StreamHandle, TRANSPORT_CC_URI};
+use super::told::{as_sent, is_reachable, tell_common_port, ufrag};
 use crate::media::h264::ProfileLevelId;
 use crate::viewer::{IceCandidate, IceServer};
 
@@ -261,28 +262,6 @@ impl PeerConnectionEventHandler for Handler {
     }
 }
 
-/// A family without a single address is bound to its wildcard, which is no address to come to.
-fn is_reachable(address: &str) -> bool {
-    !matches!(address, "" | "0.0.0.0" | "::")
-}
-
-/// A relayed candidate comes from a socket of the viewer's own.
-fn tell_common_port(candidate: &mut RTCIceCandidate, port: u16) {
-    match candidate.typ {
-        RTCIceCandidateType::Host => candidate.port = port,
-        RTCIceCandidateType::Srflx => candidate.related_port = port,
-        RTCIceCandidateType::Prflx
-        | RTCIceCandidateType::Relay
-        | RTCIceCandidateType::Unspecified
-        | _ => {}
-    }
-}
-
-fn ufrag(sdp: &str) -> Option<&str> {
-    sdp.lines()
-        .find_map(|line| line.strip_prefix("a=ice-ufrag:"))
-}
-
 fn h264(profile: ProfileLevelId) -> RTCRtpCodec {
     RTCRtpCodec {
         mime_type: "video/H264".to_owned(),
@@ -389,25 +368,6 @@ fn certificate() -> Result<RTCCertificate> {
     )?;
     Ok(certificate.insert(made).clone())
 }
-
-/// The crate trickles, and does not say so (RFC 8840, section 4.1). An offer of another way names those of the way before, whose
-/// sockets are about to close.
-fn as_sent(sdp: &str) -> String {
-    let mut sent = String::with_capacity(sdp.len() + TRICKLE.len());
-    let mut says_trickle = sdp.contains("a=ice-options");
-    for line in sdp.split_inclusive('\n') {
-        if line.starts_with("a=candidate:") || line.starts_with("a=end-of-candidates") {
-            continue;
-        }
-        if line.starts_with("m=") && !std::mem::replace(&mut says_trickle, true) {
-            sent.push_str(TRICKLE);
-        }
-        sent.push_str(line);
-    }
-    sent
-}
-
-const TRICKLE: &str = "a=ice-options:trickle\r\n";
 
 const STREAM: &str = "rovercast";
 const TRACK: &str = "video";

@@ -393,3 +393,6 @@ const COALESCED: usize = 64;
 const INBOX: usize = 128;
 
 const ERROR_PAUSE: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests;
