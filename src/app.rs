@@ -38,7 +38,7 @@ use crate::relay::session::Session;
 use crate::supervisor::{Supervisor, SupervisorSettings};
 use crate::systemd;
 use crate::viewer::IceServer;
-use crate::viewer::webrtc::PeerSettings;
+use crate::viewer::webrtc::{OnePort, PeerSettings, UdpPorts};
 
 pub use crate::relay::server::TlsFiles;
 
@@ -126,7 +126,10 @@ pub async fn run(config: Config, known: FoundProfiles) -> Result<(), AppError> {
         udp_ports: config
             .webrtc
             .udp_ports
-            .map(|range| (range.first, range.last)),
+            .map_or(UdpPorts::Any, |range| match range.ports() {
+                1 => UdpPorts::One(OnePort::new(range.first)),
+                _ => UdpPorts::Range(range.first, range.last),
+            }),
         ..PeerSettings::default()
     };
     let routes = routes(

@@ -127,7 +127,7 @@ pub struct BackoffConfig {
 pub struct WebrtcConfig {
     pub max_viewers: u32,
     pub ice_policy: IcePolicy,
-    /// The ports that viewers come to; None: any that is free.
+    /// The ports that viewers come to, each to another one, or all to the only one; None: any that is free.
     pub udp_ports: Option<PortRange>,
     pub ice_servers: Vec<IceServerConfig>,
 }

@@ -3,6 +3,8 @@
 #![allow(clippy::disallowed_methods)] // compares what was sent with the clock
 #![allow(clippy::unwrap_used)] // clippy takes the helpers of these tests for a library
 
+#[path = "peer/one_port.rs"]
+mod one_port;
 #[path = "common/receiver.rs"]
 mod receiver;
 
@@ -14,7 +16,7 @@ use rovercast::media::h264::ProfileLevelId;
 use rovercast::media::{AccessUnit, Bitrate, Feedback, MediaTime};
 use rovercast::pipeline::feed::Outlet;
 use rovercast::viewer::packetizer::pack;
-use rovercast::viewer::webrtc::{Peer, PeerEnd, PeerEvent, PeerSettings, PeerStatistics};
+use rovercast::viewer::webrtc::{Peer, PeerEnd, PeerEvent, PeerSettings, PeerStatistics, UdpPorts};
 use rovercast::viewer::{IceCandidate, NetworkChange, ViewerId};
 use rtc::rtcp::payload_feedbacks::full_intra_request::{FirEntry, FullIntraRequest};
 use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
@@ -342,11 +344,16 @@ struct Scene {
 
 impl Scene {
     async fn open() -> Self {
+        Self::open_on(UdpPorts::Any).await
+    }
+
+    async fn open_on(udp_ports: UdpPorts) -> Self {
         let units = Outlet::new();
         let subscription = units.subscribe();
         let (sender, events) = mpsc::channel(512);
         let settings = PeerSettings {
             loopback: true,
+            udp_ports,
             ..Default::default()
         };
         let profile = ProfileLevelId([0x42, 0xe0, 0x1f]);

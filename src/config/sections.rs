@@ -213,12 +213,13 @@ fn webrtc(section: &mut Section<'_, '_>) -> WebrtcConfig {
         ice_servers: section.each_table("ice_servers", ice_server),
     };
     if let Some(range) = webrtc.udp_ports
+        && range.ports() > 1
         && range.ports() < webrtc.max_viewers as usize
     {
         section.report(
             "udp_ports",
             format!(
-                "got {} ports when expecting one for each of {} viewers",
+                "got {} ports when expecting one for all viewers, or one for each of {}",
                 range.ports(),
                 webrtc.max_viewers
             ),

@@ -12,19 +12,19 @@ fn ports_that_are_no_range_or_too_few_are_a_mistake() {
     for (ports, told) in [
         (
             "50100-50000",
-            "got \"50100-50000\" when expecting a range of ports such as \"50000-50100\"",
+            "got \"50100-50000\" when expecting a port such as \"50000\" or ports such as \"50000-50100\"",
         ),
         (
             "0-7",
-            "got \"0-7\" when expecting a range of ports such as \"50000-50100\"",
+            "got \"0-7\" when expecting a port such as \"50000\" or ports such as \"50000-50100\"",
         ),
         (
-            "50000",
-            "got \"50000\" when expecting a range of ports such as \"50000-50100\"",
+            "0",
+            "got \"0\" when expecting a port such as \"50000\" or ports such as \"50000-50100\"",
         ),
         (
             "50000-50006",
-            "got 7 ports when expecting one for each of 8 viewers",
+            "got 7 ports when expecting one for all viewers, or one for each of 8",
         ),
     ] {
         assert_eq!(
@@ -33,6 +33,19 @@ fn ports_that_are_no_range_or_too_few_are_a_mistake() {
             )),
             format!("rovercast.toml:4:1: webrtc.udp_ports: {told}")
         );
+    }
+}
+
+#[test]
+fn single_port_is_for_all_viewers() {
+    for port in ["50000", "50000-50000"] {
+        let config = read(&format!(
+            "[robot]\nid = \"r\"\n[webrtc]\nudp_ports = \"{port}\"\n"
+        ))
+        .unwrap();
+        let range = config.webrtc.udp_ports.unwrap();
+        assert_eq!((range.first, range.last), (50_000, 50_000));
+        assert_eq!(range.to_string(), "50000");
     }
 }
 

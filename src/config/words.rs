@@ -165,7 +165,7 @@ impl fmt::Display for IcePolicy {
     }
 }
 
-/// UDP ports from `first` to `last`, both included.
+/// UDP ports from `first` to `last`, both included. A single one is for all viewers together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PortRange {
     pub first: u16,
@@ -182,14 +182,12 @@ impl FromStr for PortRange {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let ports = text.split_once('-').map(|(first, last)| {
-            let port = |text: &str| text.trim().parse::<u16>().ok().filter(|port| *port != 0);
-            port(first).zip(port(last))
-        });
-        match ports {
-            Some(Some((first, last))) if first <= last => Ok(Self { first, last }),
+        let (first, last) = text.split_once('-').unwrap_or((text, text));
+        let port = |text: &str| text.trim().parse::<u16>().ok().filter(|port| *port != 0);
+        match port(first).zip(port(last)) {
+            Some((first, last)) if first <= last => Ok(Self { first, last }),
             Some(_) | None => Err(format!(
-                "got {} when expecting a range of ports such as \"50000-50100\"",
+                "got {} when expecting a port such as \"50000\" or ports such as \"50000-50100\"",
                 quoted(text)
             )),
         }
@@ -198,6 +196,9 @@ impl FromStr for PortRange {
 
 impl fmt::Display for PortRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.first == self.last {
+            return write!(f, "{}", self.first);
+        }
         write!(f, "{}-{}", self.first, self.last)
     }
 }

@@ -7,9 +7,12 @@
 mod burst_socket;
 mod clock;
 mod connection;
+mod demultiplexer;
+mod one_port;
 mod one_task;
 mod ports;
 mod stream;
+mod told;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -29,10 +32,13 @@ use crate::metrics::CameraMetrics;
 use crate::pipeline::feed::Feed;
 use burst_socket::Burst;
 use connection::{Connection, Happening};
+use one_port::Place;
 use one_task::OneTask;
 use stream::{Course, Report, Stream, StreamHandle};
 
 pub use super::PeerEnd;
+pub use one_port::OnePort;
+pub use ports::UdpPorts;
 
 /// What all viewers of a robot have in common.
 #[derive(Clone, Debug, Default)]
@@ -42,12 +48,24 @@ pub struct PeerSettings {
     pub loopback: bool,
     /// Offer the addresses of TURN servers only.
     pub relay_only: bool,
-    /// The UDP ports to bind, first and last; None: any that is free.
-    pub udp_ports: Option<(u16, u16)>,
+    pub udp_ports: UdpPorts,
     /// What the encoder may be asked for.
     pub bitrate: BitrateRange,
     /// Where the viewers of one camera count.
     pub metrics: Arc<CameraMetrics>,
+}
+
+impl PeerSettings {
+    /// Among those who share a port. TURN servers alone are no use of it.
+    fn place(&self) -> Option<Arc<Place>> {
+        match &self.udp_ports {
+            UdpPorts::One(port) if !self.relay_only => {
+                let mut urls = self.ice_servers.iter().flat_map(|server| &server.urls);
+                Some(port.enter(urls.any(|url| !url.starts_with("stun:"))))
+            }
+            UdpPorts::Any | UdpPorts::Range(..) | UdpPorts::One(_) => None,
+        }
+    }
 }
 
 /// What a peer tells. `Ended` is the last.
@@ -216,7 +234,8 @@ async fn watch(
     commands: mpsc::Receiver<Command>,
 ) {
     let burst = Burst::new(Arc::clone(&settings.metrics));
-    let (runtime, connection_loop) = OneTask::new(burst.clone());
+    let place = settings.place();
+    let (runtime, connection_loop) = OneTask::new(burst.clone(), place.clone());
     let (reports_out, reports) = mpsc::channel(REPORTS);
     let (happenings_out, happenings) = mpsc::channel(HAPPENINGS);
     let BitrateRange { min, start, max } = settings.bitrate;
@@ -238,7 +257,7 @@ async fn watch(
             let connection = Box::pin(Connection::open(
                 &settings,
                 profile,
-                runtime,
+                (runtime, place),
                 stream,
                 happenings_out,
             ))

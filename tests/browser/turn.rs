@@ -189,6 +189,24 @@ fn every_viewer_comes_to_a_port_of_the_range() {
     assert!(ports.iter().all(is_inside), "{ports:?}");
 }
 
+#[test]
+fn all_viewers_come_to_the_one_port() {
+    let browser = Browser::open("one_port");
+    let http = free_address();
+    let config = configuration("one_port", "test-card", http, http);
+    let text = fs::read_to_string(&config).expect("it was just written");
+    let text = text.replace("[webrtc]\n", "[webrtc]\nudp_ports = \"47120\"\n");
+    fs::write(&config, text).expect("target is writable");
+    let robot = Rovercast::start("one_port.robot", &["run", "--config", &config]);
+    let url = format!("http://{http}/?robot=rover-7&camera=front");
+    let pages = [(); 3].map(|()| watch(&browser, &url));
+
+    pages.iter().for_each(|page| until_shown(page, 60));
+    let mut ports = udp_ports(&robot);
+    ports.dedup();
+    assert_eq!(ports, [47120]);
+}
+
 /// The UDP ports that `robot` has bound, sorted; mDNS, which all share, left out.
 fn udp_ports(robot: &Rovercast) -> Vec<u16> {
     let process = robot.id().as_raw_nonzero();

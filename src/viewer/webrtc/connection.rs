@@ -30,8 +30,10 @@ use webrtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit,
 use webrtc::runtime::Runtime;
 
 use super::PeerSettings;
+use super::one_port::Place;
 use super::ports::{Binding, can_ask_for_local_names};
 use super::stream::{CAPTURE_TIME_URI, PLAYOUT_DELAY_URI, Stream, StreamHandle, TRANSPORT_CC_URI};
+use super::told::{as_sent, is_reachable, tell_common_port, ufrag};
 use crate::media::h264::ProfileLevelId;
 use crate::viewer::{IceCandidate, IceServer};
 
@@ -48,6 +50,7 @@ pub(super) struct Connection {
     peer: Pin<Box<dyn PeerConnection>>,
     track: Arc<TrackLocalStaticRTP>,
     sender: Option<Arc<dyn RtpSender>>,
+    place: Option<Arc<Place>>,
 }
 
 impl Connection {
@@ -55,7 +58,7 @@ impl Connection {
     pub(super) async fn open(
         settings: &PeerSettings,
         profile: ProfileLevelId,
-        runtime: Arc<dyn Runtime>,
+        (runtime, place): (Arc<dyn Runtime>, Option<Arc<Place>>),
         (stream, handle): (Stream, &StreamHandle),
         happenings: mpsc::Sender<Happening>,
     ) -> Result<Self> {
@@ -79,7 +82,10 @@ impl Connection {
                     Registry::new().with(Slot::from(NEXT_TO_THE_APPLICATION), stream),
                 )
                 .with_setting_engine(setting_engine(settings))
-                .with_handler(Arc::new(Handler { happenings }))
+                .with_handler(Arc::new(Handler {
+                    happenings,
+                    common_port: place.as_ref().map(|place| place.port()),
+                }))
                 .with_runtime(runtime)
                 .with_dedicated_reactor_pool_size(1)
                 .with_udp_addrs(vec![Binding::new(settings)])
@@ -117,13 +123,19 @@ impl Connection {
             peer: Box::pin(peer),
             track,
             sender: transceiver.sender().await?,
+            place,
         })
     }
 
     /// The offer to send. Candidates follow as they are found.
     pub(super) async fn offer(&self) -> Result<String> {
         let offer = self.peer.create_offer(None).await?;
-        let sdp = with_trickle(&offer.sdp);
+        let sdp = as_sent(&offer.sdp);
+        if let Some(place) = &self.place
+            && let Some(ufrag) = ufrag(&sdp)
+        {
+            place.name(ufrag);
+        }
         self.peer.set_local_description(offer).await?;
         Ok(sdp)
     }
@@ -207,6 +219,8 @@ pub(super) enum AnswerError {
 
 struct Handler {
     happenings: mpsc::Sender<Happening>,
+    /// What the browser is told instead of the port that the crate knows.
+    common_port: Option<u16>,
 }
 
 impl Handler {
@@ -221,9 +235,15 @@ impl Handler {
 #[async_trait]
 impl PeerConnectionEventHandler for Handler {
     async fn on_ice_candidate(&self, event: RTCPeerConnectionIceEvent) {
-        let candidate = match event.candidate.to_json() {
-            Ok(init) if is_reachable(&event.candidate.address) => init.candidate,
-            Ok(_) => return,
+        let mut candidate = event.candidate;
+        if !is_reachable(&candidate.address) {
+            return;
+        }
+        if let Some(port) = self.common_port {
+            tell_common_port(&mut candidate, port);
+        }
+        let candidate = match candidate.to_json() {
+            Ok(init) => init.candidate,
             Err(error) => {
                 debug!(%error, "cannot write a candidate of our own");
                 return;
@@ -240,11 +260,6 @@ impl PeerConnectionEventHandler for Handler {
     async fn on_connection_state_change(&self, state: RTCPeerConnectionState) {
         self.tell(Happening::State(state));
     }
-}
-
-/// A family without a single address is bound to its wildcard, which is no address to come to.
-fn is_reachable(address: &str) -> bool {
-    !matches!(address, "" | "0.0.0.0" | "::")
 }
 
 fn h264(profile: ProfileLevelId) -> RTCRtpCodec {
@@ -352,17 +367,6 @@ fn certificate() -> Result<RTCCertificate> {
             .map_err(|error| Error::Other(error.to_string()))?,
     )?;
     Ok(certificate.insert(made).clone())
-}
-
-/// The crate trickles, and does not say so. RFC 8840, section 4.1.
-fn with_trickle(sdp: &str) -> String {
-    match sdp.find("m=") {
-        Some(media) if !sdp.contains("a=ice-options") => {
-            let (session, media) = sdp.split_at(media);
-            format!("{session}a=ice-options:trickle\r\n{media}")
-        }
-        _ => sdp.to_owned(),
-    }
 }
 
 const STREAM: &str = "rovercast";

@@ -17,6 +17,7 @@ use webrtc::runtime::{
 };
 
 use super::burst_socket::{Burst, BurstSocket};
+use super::one_port::Place;
 
 type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -24,15 +25,20 @@ type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub(super) struct OneTask {
     connection_loop: Mutex<Option<oneshot::Sender<Boxed<'static, ()>>>>,
     burst: Burst,
+    place: Option<Arc<Place>>,
 }
 
 impl OneTask {
-    /// `burst` reaches every socket that the connection opens.
-    pub(super) fn new(burst: Burst) -> (Arc<Self>, oneshot::Receiver<Boxed<'static, ()>>) {
+    /// `burst` reaches every socket that the connection opens; with a `place` these are shares of the common ones.
+    pub(super) fn new(
+        burst: Burst,
+        place: Option<Arc<Place>>,
+    ) -> (Arc<Self>, oneshot::Receiver<Boxed<'static, ()>>) {
         let (sender, receiver) = oneshot::channel();
         let runtime = Self {
             connection_loop: Mutex::new(Some(sender)),
             burst,
+            place,
         };
         (Arc::new(runtime), receiver)
     }
@@ -64,8 +70,12 @@ impl Runtime for OneTask {
     }
 
     fn wrap_udp_socket(&self, socket: UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
+        let socket: Arc<dyn AsyncUdpSocket> = match &self.place {
+            Some(place) if is_reached_by_browsers(&socket)? => Arc::new(place.socket(socket)?),
+            Some(_) | None => TokioRuntime.wrap_udp_socket(socket)?,
+        };
         Ok(Arc::new(BurstSocket {
-            socket: TokioRuntime.wrap_udp_socket(socket)?,
+            socket,
             burst: self.burst.clone(),
         }))
     }
@@ -100,6 +110,11 @@ impl Runtime for OneTask {
     fn yield_now(&self) -> Boxed<'static, ()> {
         TokioRuntime.yield_now()
     }
+}
+
+/// The socket that asks for browsers' hidden names is bound to the wildcard, and so is that of a family without an address.
+fn is_reached_by_browsers(socket: &UdpSocket) -> io::Result<bool> {
+    Ok(!socket.local_addr()?.ip().is_unspecified())
 }
 
 /// The loop ends with the viewer's task, so there is nothing to detach or abort.

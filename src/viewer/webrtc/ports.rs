@@ -6,6 +6,19 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::vec;
 
 use super::PeerSettings;
+use super::one_port::OnePort;
+
+/// The UDP ports that viewers come to.
+#[derive(Clone, Debug, Default)]
+pub enum UdpPorts {
+    /// Each viewer to one that is free.
+    #[default]
+    Any,
+    /// Each viewer to another one from the first to the last.
+    Range(u16, u16),
+    /// All viewers to the same.
+    One(OnePort),
+}
 
 /// Resolved anew at each binding, so that a port that somebody took in the meantime is not asked for again.
 #[derive(Debug)]
@@ -17,7 +30,11 @@ pub(super) struct Binding {
 impl Binding {
     pub(super) fn new(settings: &PeerSettings) -> Self {
         Self {
-            ports: settings.udp_ports,
+            ports: match settings.udp_ports {
+                UdpPorts::Range(first, last) => Some((first, last)),
+                // Whatever the crate binds makes way for the common socket.
+                UdpPorts::Any | UdpPorts::One(_) => None,
+            },
             loopback: settings.loopback,
         }
     }
