@@ -1,7 +1,9 @@
 //! Wiring: what the commands of [`crate::cli`] start. Parts are built here from the configuration, and decide nothing here.
 
 mod devices;
+pub mod inventory;
 mod line;
+pub mod profiles;
 mod robot;
 mod route;
 mod seat;
@@ -10,6 +12,7 @@ mod steering;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant;
 
 use axum::Router;
@@ -22,6 +25,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::{error, info};
 
 use self::line::Line;
+use self::profiles::FoundProfiles;
 use self::robot::Robot;
 use self::route::Route;
 use self::seat::Seat;
@@ -60,6 +64,8 @@ pub struct RelayOptions {
     pub ice_servers: Vec<String>,
     /// Holds `username:credential` for those that are TURN servers.
     pub turn_login_file: Option<PathBuf>,
+    /// Holds the secret from which credentials for them are made.
+    pub turn_secret_file: Option<PathBuf>,
     /// Web pages that may connect besides the relay's own.
     pub origins: Vec<String>,
     /// Tells the person at the terminal what to dial.
@@ -101,8 +107,8 @@ pub enum AppError {
     HttpEnded,
 }
 
-/// Runs the service until SIGTERM or SIGINT.
-pub async fn run(config: Config) -> Result<(), AppError> {
+/// Runs the service until SIGTERM or SIGINT. Profiles with mistakes are told in the log, and left out.
+pub async fn run(config: Config, known: FoundProfiles) -> Result<(), AppError> {
     let started = now();
     let end = end_signal()?;
     let listener = match config.http.listen {
@@ -127,7 +133,7 @@ pub async fn run(config: Config) -> Result<(), AppError> {
         config.relay.as_ref().map(Route::configured),
         local.map(Route::local),
     );
-    let (robot, questions) = robot(&config, &peers, &routes, started)?;
+    let (robot, questions) = robot(&config, &peers, &routes, known, started)?;
 
     let mut router = http::observation(questions);
     if let Some(address) = local {
@@ -154,7 +160,13 @@ pub async fn demo(options: DemoOptions) -> Result<(), AppError> {
         loopback: true,
         ..PeerSettings::default()
     };
-    let (robot, questions) = robot(&config, &peers, &[Route::local(address)], started)?;
+    let (robot, questions) = robot(
+        &config,
+        &peers,
+        &[Route::local(address)],
+        FoundProfiles::read(None),
+        started,
+    )?;
     let router = http::observation(questions).merge(viewing(&config, address, Vec::new())?);
     let shown = match &config.cameras[0].source {
         Source::Auto | Source::TestCard => "the test card".to_owned(),
@@ -181,6 +193,7 @@ pub async fn relay(options: RelayOptions) -> Result<(), AppError> {
         listen: address,
         key_file: options.key_file,
         ice_servers: told_servers(options.ice_servers, options.turn_login_file)?,
+        turn_secret_file: options.turn_secret_file,
         origins: options.origins,
     })?;
     let scheme = if options.tls.is_some() { "wss" } else { "ws" };
@@ -272,6 +285,7 @@ fn viewing(
         listen: address,
         key_file: None,
         ice_servers,
+        turn_secret_file: None,
         origins: Vec::new(),
     };
     let cameras = config
@@ -290,11 +304,16 @@ fn robot(
     config: &Config,
     peers: &PeerSettings,
     routes: &[Route],
+    known: FoundProfiles,
     started: Instant,
 ) -> Result<(Robot, mpsc::Sender<http::Question>), AppError> {
+    for problem in &known.problems {
+        error!("{problem}");
+    }
+    let known = &Arc::new(known);
     let mut seats = Vec::new();
     for (index, camera) in config.cameras.iter().enumerate() {
-        let mut seat = Seat::new(camera.clone(), peers.clone());
+        let mut seat = Seat::new(camera.clone(), peers.clone(), known);
         for route in routes {
             let (tell, events) = mpsc::channel(LINK_EVENTS);
             let link = Link::new(route.link(&config.robot.id, camera), tell);

@@ -25,6 +25,11 @@ pub trait Camera: AsFd + Send {
     /// Takes the newest finished frame, if any. Older finished frames go straight back to the device.
     fn try_frame(&mut self) -> Result<Option<Frame>, CameraError>;
 
+    /// Pictures that came damaged or short since it was opened, and were dropped.
+    fn damaged_frames(&self) -> u64 {
+        0
+    }
+
     /// The memory of its slots, by the index that a frame's loan tells, for as long as the camera is open. Empty when its
     /// pictures are in this process's own memory, or in the encoder's already.
     fn shared_buffers(&self) -> &[SharedBuffer] {
@@ -90,6 +95,20 @@ impl CameraError {
             | Self::Changed { .. }
             | Self::Damaged { .. }
             | Self::Device { .. } => false,
+        }
+    }
+
+    /// What kind of failure it is, to search the journal and to count by.
+    pub fn class(&self) -> &'static str {
+        match self {
+            Self::Unplugged { .. } => "camera unplugged",
+            Self::Unreadable { .. } => "file unreadable",
+            Self::NotPlayable { .. } => "file not playable",
+            Self::Unsupported { .. } => "camera unsuitable",
+            Self::Refused { .. } => "camera refused",
+            Self::Changed { .. } => "camera input changed",
+            Self::Damaged { .. } => "camera pictures damaged",
+            Self::Device { .. } => "camera failed",
         }
     }
 

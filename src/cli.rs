@@ -15,6 +15,7 @@ use std::str::FromStr;
 use clap::{Args, Parser, Subcommand};
 use tracing::error;
 
+use crate::app::profiles::FoundProfiles;
 use crate::app::{self, AppError, DemoOptions, RelayOptions, TlsFiles, with_sources};
 use crate::config::{self, BitrateRange, CameraConfig, Source, frame_interval};
 use crate::media::{Bitrate, Size};
@@ -92,20 +93,26 @@ Examples:
   rovercast demo --camera clip.h264                  replays a .y4m, .mjpeg or .h264 file for ever
   rovercast demo --listen 0.0.0.0:8080               for other machines in the network, too")]
     Demo(DemoArgs),
-    /// Lists what this machine has: cameras and encoders
+    /// Lists cameras and encoders, and tries each camera with each encoder
+    ///
+    /// Tells which way pictures take from camera to encoder, how many come a second, and how much of them had to be copied.
     #[command(after_help = "\
 Examples:
   rovercast probe
-  rovercast probe --json | jq -r '.devices[].path'")]
+  rovercast probe --list                             while the service streams
+  rovercast --log debug probe                        why a path was not taken
+  rovercast probe --json | jq -r '.cameras[].path'
+  rovercast probe --write board.toml                 what a new board's profile is made of")]
     Probe(probe::ProbeArgs),
     /// Checks the configuration and prints it as it counts
     ///
-    /// Prints the effective configuration, with the defaults and the environment's variables in it and secrets masked, when it
+    /// Reads the profiles of boards and drivers, too. Prints the effective configuration, with the defaults and the environment's variables in it and secrets masked, when it
     /// and the files that it names are fine. Else tells every mistake with its place, and exits with 2.
     #[command(after_help = "\
 Examples:
   rovercast check
   rovercast check --config ./rovercast.toml
+  rovercast check --profiles ./profile.d             before they are installed
   rovercast check > /dev/null && systemctl restart rovercast")]
     Check(ConfigArgs),
     /// Asks the running service how it is
@@ -134,6 +141,9 @@ struct ConfigArgs {
         default_value = "/etc/rovercast/rovercast.toml"
     )]
     config: PathBuf,
+    /// A folder of profiles of boards and drivers that lie over those of the system
+    #[arg(long, value_name = "FOLDER")]
+    profiles: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -175,6 +185,14 @@ struct RelayArgs {
     /// Holds username:credential for the TURN servers
     #[arg(long, value_name = "FILE", requires = "ice_servers")]
     turn_login_file: Option<PathBuf>,
+    /// Holds the secret that the relay shares with the TURN servers (coturn: use-auth-secret); it makes logins of a day from it
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "ice_servers",
+        conflicts_with = "turn_login_file"
+    )]
+    turn_secret_file: Option<PathBuf>,
     // As an attribute: rustdoc takes a URL in a comment for a forgotten link.
     #[arg(
         long = "origin",
@@ -186,16 +204,19 @@ struct RelayArgs {
 
 impl CommandLine {
     fn run(self) -> Result<(), Failure> {
-        let filter = self
+        let asked = self
             .log
             .or_else(|| std::env::var("ROVERCAST_LOG").ok())
-            .filter(|filter| !filter.is_empty())
-            .unwrap_or_else(|| "info".to_owned());
+            .filter(|filter| !filter.is_empty());
+        let filter = asked.clone().unwrap_or_else(|| "info".to_owned());
         match self.command {
             Command::Run(args) => {
                 start_logging(&filter)?;
                 let config = check::load_for_service(&args.config)?;
-                block_on(app::run(config))
+                block_on(app::run(
+                    config,
+                    FoundProfiles::read(args.profiles.as_deref()),
+                ))
             }
             Command::Demo(args) => {
                 start_logging(&filter)?;
@@ -205,8 +226,14 @@ impl CommandLine {
                 start_logging(&filter)?;
                 block_on(app::relay(args.into()))
             }
-            Command::Probe(args) => probe::run(&args),
-            Command::Check(args) => check::run(&args.config),
+            Command::Probe(args) => {
+                // Its answer is a table; the log has the reasons, for who wants them.
+                if asked.is_some() {
+                    start_logging(&filter)?;
+                }
+                probe::run(&args)
+            }
+            Command::Check(args) => check::run(&args),
             Command::Status(args) => status::run(&args),
         }
     }
@@ -239,6 +266,7 @@ impl From<RelayArgs> for RelayOptions {
             key_file: args.key_file,
             ice_servers: args.ice_servers,
             turn_login_file: args.turn_login_file,
+            turn_secret_file: args.turn_secret_file,
             origins: args.origins,
             announce,
         }

@@ -12,13 +12,11 @@
 //! The index behind the last adds an entry. Lists and inline tables are written as in the file: `[{ urls = ["stun:…"] }]`.
 //! An empty variable changes nothing.
 
-mod document;
 mod effective;
 mod files;
-mod problem;
-mod reader;
 mod sections;
 mod text;
+mod variables;
 mod words;
 
 use std::ffi::OsString;
@@ -29,12 +27,13 @@ use std::time::Duration;
 use secrecy::SecretString;
 use url::Url;
 
+use crate::document;
+use crate::document::problem::{Findings, Places};
 use crate::media::rate::Prefer;
 use crate::media::{Bitrate, Size};
-use problem::{Findings, Places};
 
+pub use crate::document::{DocumentError, Problem};
 pub use files::FoundFile;
-pub use problem::{ConfigError, Problem};
 pub use text::ice_url;
 pub use words::{Auth, CameraId, EncoderChoice, IcePolicy, PortRange, RobotId, Source};
 
@@ -170,14 +169,14 @@ impl Config {
         file: &str,
         source: &[u8],
         variables: impl IntoIterator<Item = (OsString, OsString)>,
-    ) -> Result<Self, ConfigError> {
+    ) -> Result<Self, DocumentError> {
         let mut findings = Findings::new(file, source);
         let mut table = document::parse(source, &mut findings);
         if !findings.is_empty() {
             // Half a document lacks keys that are there: one true message beats ten wrong ones.
             return Err(findings.into_error());
         }
-        let strange_variables = document::apply_variables(&mut table, variables, &mut findings);
+        let strange_variables = variables::apply_variables(&mut table, variables, &mut findings);
         let mut config = sections::read(table, &mut findings);
         if !findings.is_empty() {
             return Err(findings.into_error());

@@ -1,14 +1,18 @@
 //! What every H.264 encoder owes the pipeline, and the pipeline owes every encoder.
 
 pub mod convert;
+pub mod m2m;
 mod outbox;
 pub mod pass_through;
 #[cfg(feature = "software-encoder")]
 pub mod software;
+pub mod survey;
 
 use std::os::fd::AsFd;
 
+use crate::board::PicturePath;
 use crate::media::{AccessUnit, Bitrate, Fourcc, Frame};
+use crate::v4l2::V4l2Error;
 
 /// Turns frames into access units, in order, without B frames.
 ///
@@ -45,6 +49,14 @@ pub trait Encoder: AsFd + Send {
 
     /// False when a key frame comes when the source likes and requests change nothing (a camera with its own encoder).
     fn makes_key_frames_on_request(&self) -> bool;
+
+    /// For people: `vh264enc (/dev/video2)`.
+    fn name(&self) -> &str;
+
+    /// How pictures get from the camera to it; `None` when it reads them where they are.
+    fn picture_path(&self) -> Option<PicturePath> {
+        None
+    }
 }
 
 /// What became of a frame.
@@ -75,6 +87,19 @@ pub enum EncoderError {
     Frame { sequence: u32, found: String },
     #[error("cannot set the bitrate to {target}: {found}")]
     Bitrate { target: Bitrate, found: String },
+    /// The device or its driver refuses.
+    #[error("encoder {encoder}: {refusal}")]
+    Refused { encoder: String, refusal: V4l2Error },
+    /// It stood still or failed, and is being put right.
+    #[error("encoder {encoder} {found}: trying {remedy}")]
+    Recovering {
+        encoder: String,
+        found: String,
+        remedy: &'static str,
+    },
+    /// Nothing helped. Opened again soon, another encoder takes its place.
+    #[error("encoder {encoder} is given up: {found}")]
+    GivenUp { encoder: String, found: String },
     /// The encoder is broken until it is opened again.
     #[error("{encoder} stopped: {found}")]
     Stopped {
@@ -87,9 +112,32 @@ impl EncoderError {
     /// True when the encoder can go on with the next frame as it is.
     pub fn is_passing(&self) -> bool {
         match self {
-            Self::Frame { .. } | Self::Bitrate { .. } => true,
-            Self::Start { .. } | Self::Unsupported { .. } | Self::Stopped { .. } => false,
+            Self::Frame { .. } | Self::Bitrate { .. } | Self::Recovering { .. } => true,
+            Self::Start { .. }
+            | Self::Unsupported { .. }
+            | Self::Refused { .. }
+            | Self::GivenUp { .. }
+            | Self::Stopped { .. } => false,
         }
+    }
+
+    /// What kind of failure it is, to search the journal and to count by.
+    pub fn class(&self) -> &'static str {
+        match self {
+            Self::Start { .. } => "encoder does not start",
+            Self::Unsupported { .. } => "encoder unsuitable",
+            Self::Frame { .. } => "frame not encoded",
+            Self::Bitrate { .. } => "bitrate refused",
+            Self::Refused { .. } => "encoder refused",
+            Self::Recovering { .. } => "encoder stalled",
+            Self::GivenUp { .. } => "encoder given up",
+            Self::Stopped { .. } => "encoder stopped",
+        }
+    }
+
+    /// True when the encoder is worked at: units may take longer to come than they use to.
+    pub fn is_recovery(&self) -> bool {
+        matches!(self, Self::Recovering { .. })
     }
 
     /// False when opening it again for the same camera must fail the same way.
@@ -98,6 +146,9 @@ impl EncoderError {
             Self::Start { .. }
             | Self::Frame { .. }
             | Self::Bitrate { .. }
+            | Self::Refused { .. }
+            | Self::Recovering { .. }
+            | Self::GivenUp { .. }
             | Self::Stopped { .. } => true,
             Self::Unsupported { .. } => false,
         }

@@ -48,9 +48,21 @@ pub struct CameraStatus {
     pub failure: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_try_in_s: Option<f64>,
+    /// What encodes, such as "vh264enc (/dev/video2)"; absent while nothing does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub encoder: Option<String>,
+    /// encoder-export, camera-export, heap or copy; absent when the encoder reads pictures where they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub picture_path: Option<String>,
+    /// Raw picture bytes copied or converted for one frame.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub copied_bytes_per_frame: Option<u64>,
     /// profile_idc, constraint flags and level_idc of the last SPS, in hex.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub profile_level_id: Option<String>,
+    /// Pictures that came damaged or short since the service started: a bad cable or hub.
+    #[serde(default)]
+    pub damaged_frames: u64,
     /// What the encoder is asked for; absent when it is a camera's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target_kbps: Option<f64>,

@@ -21,7 +21,7 @@
 //! Three rings; `use` points inwards only, and `tests/rings.rs` reads the sources and fails when it does not.
 //!
 //! - **core** (pure): no tokio, no file descriptors, no clock (`now: Instant` is an argument), no threads, no `unsafe`:
-//!   [`backoff`], [`config`], [`media`], [`relay::message`], [`relay::session`], [`supervisor`], [`viewer`],
+//!   [`backoff`], [`board`], [`config`], [`media`], [`relay::message`], [`relay::session`], [`supervisor`], [`viewer`],
 //!   [`viewer::packetizer`].
 //! - **drivers**: each owns one device or socket and holds no policy: [`camera`], [`encoder`], [`v4l2`], [`pipeline`],
 //!   [`relay::client`], [`relay::server`], [`viewer::webrtc`], [`network`], [`systemd`], [`http`].
@@ -29,9 +29,11 @@
 
 pub mod app;
 pub mod backoff;
+pub mod board;
 pub mod camera;
 pub mod cli;
 pub mod config;
+mod document;
 pub mod encoder;
 pub mod http;
 pub mod media;

@@ -47,6 +47,8 @@ pub struct CameraMetrics {
     pub frames: Counter,
     /// Pictures that were not encoded because a newer one was there first.
     pub frames_dropped: Counter,
+    /// Pictures that came damaged or short, and were dropped.
+    pub frames_damaged: Counter,
     /// Pictures that were not encoded because the viewers' links are too narrow for all.
     pub frames_left_out: Counter,
     /// Access units that the encoder gave: one encode for all viewers.
@@ -57,6 +59,8 @@ pub struct CameraMetrics {
     pub copied_bytes: Counter,
     /// Frames that the encoder could not code.
     pub encoder_errors: Counter,
+    /// Steps taken to make an encoder go on that stood still or failed.
+    pub encoder_recoveries: Counter,
     pub pipeline_starts: Counter,
     /// Requests by viewers (PLI, FIR), before they are merged.
     pub key_frame_requests: Counter,
@@ -95,12 +99,17 @@ pub struct ViewerGauges {
 /// Writes all cameras' numbers. One `# TYPE` line a name, as the format demands.
 pub fn exposition(cameras: &[(&str, &CameraMetrics, CameraGauges)]) -> String {
     type Read = fn(&CameraMetrics) -> &Counter;
-    let counters: [(&str, &str, Read); 13] = [
+    let counters: [(&str, &str, Read); 15] = [
         ("camera_frames", "Pictures the camera made.", |m| &m.frames),
         (
             "camera_frames_dropped",
             "Pictures given back because a newer one was there.",
             |m| &m.frames_dropped,
+        ),
+        (
+            "camera_frames_damaged",
+            "Pictures that came damaged or short.",
+            |m| &m.frames_damaged,
         ),
         (
             "camera_frames_left_out",
@@ -117,6 +126,11 @@ pub fn exposition(cameras: &[(&str, &CameraMetrics, CameraGauges)]) -> String {
         ("encoder_errors", "Frames that could not be encoded.", |m| {
             &m.encoder_errors
         }),
+        (
+            "encoder_recoveries",
+            "Steps taken to make an encoder go on that stood still or failed.",
+            |m| &m.encoder_recoveries,
+        ),
         (
             "copied_bytes",
             "Raw picture bytes copied or converted between camera and encoder.",

@@ -41,6 +41,11 @@ impl Network {
         })
     }
 
+    /// Whether there is a default route.
+    pub fn has_way_out(&self) -> bool {
+        !self.default_routes.is_empty()
+    }
+
     async fn read() -> io::Result<Self> {
         let socket = open(0)?;
         let mut network = Self::default();

@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods)] // a driver: reads the clock once a turn
 
 pub mod feed;
+pub mod trial;
 
 use std::fmt;
 use std::os::fd::{AsFd, OwnedFd};
@@ -15,6 +16,7 @@ use tokio::sync::mpsc;
 use tracing::{debug, info, trace, warn};
 
 use self::feed::Outlet;
+use crate::board::PicturePath;
 use crate::camera::{Camera, CameraError};
 use crate::encoder::{Encoder, EncoderError, Submitted};
 use crate::media::h264::ProfileLevelId;
@@ -33,18 +35,28 @@ pub struct Pipeline {
 /// What a pipeline tells, in order; `Ended` is the last.
 #[derive(Debug)]
 pub enum Report {
-    /// Camera and encoder are open.
-    Opened {
-        /// The encoder makes as many bits as it is told to; a camera with its own makes as many as it likes.
-        follows: bool,
-        /// It makes smaller pictures when told to.
-        can_halve: bool,
-    },
+    /// Camera and encoder are open. The first, unless they could not be opened.
+    Opened(Encoding),
     /// Access units came out since the last report; told at most every 250 ms, the first at once.
     Moved,
+    /// The encoder stood still or failed, and is being put right: units take longer to come than they use to.
+    Recovering,
     /// What the encoder's SPS says, before the first unit with it is sent.
     Profile(ProfileLevelId),
     Ended(Result<(), PipelineError>),
+}
+
+/// What encodes, and how pictures get there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Encoding {
+    /// For people: `vh264enc (/dev/video2)`.
+    pub encoder: String,
+    /// `None`: the encoder reads pictures where they are.
+    pub path: Option<PicturePath>,
+    /// It makes as many bits as it is told to; a camera with its own encoder makes as many as it likes.
+    pub follows: bool,
+    /// It makes smaller pictures when told to.
+    pub can_halve: bool,
 }
 
 /// Why a pipeline ended by itself.
@@ -61,6 +73,16 @@ pub enum PipelineError {
 }
 
 impl PipelineError {
+    /// What kind of failure it is, to search the journal and to count by.
+    pub fn class(&self) -> &'static str {
+        match self {
+            Self::Camera(error) => error.class(),
+            Self::Encoder(error) => error.class(),
+            Self::Poll(_) => "pipeline cannot wait",
+            Self::Panicked => "pipeline panicked",
+        }
+    }
+
     /// False when opening both again with the same configuration must fail the same way.
     pub fn is_worth_retrying(&self) -> bool {
         match self {
@@ -75,6 +97,17 @@ impl PipelineError {
 pub struct Parts {
     pub camera: Box<dyn Camera>,
     pub encoder: Box<dyn Encoder>,
+}
+
+impl Parts {
+    fn encoding(&self) -> Encoding {
+        Encoding {
+            encoder: self.encoder.name().to_owned(),
+            path: self.encoder.picture_path(),
+            follows: self.encoder.makes_key_frames_on_request(),
+            can_halve: self.encoder.can_halve(),
+        }
+    }
 }
 
 impl fmt::Debug for Parts {
@@ -134,6 +167,7 @@ impl Pipeline {
                 };
                 last_word.result = open().and_then(|parts| {
                     outlets.metrics.pipeline_starts.add(1);
+                    let _ = outlets.reports.send(Report::Opened(parts.encoding()));
                     Turner::new(parts, outlets, theirs).run()
                 });
             })?;
@@ -218,6 +252,7 @@ struct Turner {
     profile: Option<ProfileLevelId>,
     told_moved: Option<Instant>,
     copied_bytes: u64,
+    damaged_frames: u64,
 }
 
 impl Turner {
@@ -239,14 +274,11 @@ impl Turner {
             profile: None,
             told_moved: None,
             copied_bytes: 0,
+            damaged_frames: 0,
         }
     }
 
     fn run(mut self) -> Result<(), PipelineError> {
-        let _ = self.outlets.reports.send(Report::Opened {
-            follows: self.encoder.makes_key_frames_on_request(),
-            can_halve: self.encoder.can_halve(),
-        });
         loop {
             self.wait()?;
             let now = Instant::now();
@@ -277,7 +309,9 @@ impl Turner {
         while let Some(unit) = self.passing(|it| it.encoder.try_access_unit())?.flatten() {
             self.deliver(&unit, now);
         }
-        if let Some(frame) = self.camera.try_frame()? {
+        let frame = self.camera.try_frame();
+        self.count_damaged();
+        if let Some(frame) = frame? {
             self.count(&frame);
             if self.is_left_out() {
                 self.outlets.metrics.frames_left_out.add(1);
@@ -396,6 +430,12 @@ impl Turner {
         self.outlets.metrics.frames_dropped.add(missed);
     }
 
+    fn count_damaged(&mut self) {
+        let before = std::mem::replace(&mut self.damaged_frames, self.camera.damaged_frames());
+        let metrics = &self.outlets.metrics;
+        metrics.frames_damaged.add(self.damaged_frames - before);
+    }
+
     /// Turns an error that passes into a log line and `None`.
     fn passing<T>(
         &mut self,
@@ -405,7 +445,11 @@ impl Turner {
             Ok(value) => Ok(Some(value)),
             Err(error) if error.is_passing() => {
                 self.outlets.metrics.encoder_errors.add(1);
-                warn!(%error, "the encoder goes on");
+                warn!(class = error.class(), %error, "the encoder goes on");
+                if error.is_recovery() {
+                    self.outlets.metrics.encoder_recoveries.add(1);
+                    let _ = self.outlets.reports.send(Report::Recovering);
+                }
                 Ok(None)
             }
             Err(error) => Err(error.into()),

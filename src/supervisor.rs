@@ -12,6 +12,8 @@
 //!   └───────────────── not wanted (linger) ──────┘ stopped
 //! ```
 //!
+//! A running camera whose encoder is being put right is starting again.
+//!
 //! Waiting and asleep are declared and healthy. Starting, running and stopping have a deadline each; past it the
 //! watchdog goes hungry, and systemd ends what this process could not.
 
@@ -42,6 +44,10 @@ pub enum Report {
     },
     /// Access units came out of the encoder since the last report.
     Moved {
+        camera: CameraIndex,
+    },
+    /// The encoder is being put right: until its next unit it has as long as one that starts.
+    Recovering {
         camera: CameraIndex,
     },
     /// The pipeline ended by itself. `lasting`: opening it again with this configuration must fail in the same way.
@@ -206,6 +212,12 @@ impl Supervisor {
                     CameraState::Asleep
                     | CameraState::Stopping { .. }
                     | CameraState::Waiting { .. } => {}
+                }
+            }
+            Report::Recovering { camera } => {
+                let camera = &mut self.cameras[camera];
+                if let CameraState::Running { .. } | CameraState::Starting { .. } = camera.state {
+                    camera.state = CameraState::Starting { since: now };
                 }
             }
             Report::Failed {

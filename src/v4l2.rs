@@ -2,6 +2,7 @@
 //!
 //! - [`Device`]: who it is, formats, rates, controls, events.
 //! - [`Queue`] and [`Slot`]: buffers. The kernel holds a slot, or we do; only then its bytes can be read.
+//! - [`Nodes`]: which there are.
 //! - [`heap`]: memory that both a camera and an encoder can import.
 //!
 //! Nothing here panics on what a driver says, and nothing blocks except opening, stopping and freeing.
@@ -30,6 +31,7 @@ mod error;
 mod format;
 pub mod heap;
 mod ioctl;
+mod nodes;
 mod queue;
 
 use std::path::PathBuf;
@@ -40,6 +42,7 @@ pub use error::V4l2Error;
 pub use format::{
     Colorimetry, Format, FormatRequest, FrameIntervals, FrameSizes, PlaneLayout, size_distance,
 };
+pub use nodes::Nodes;
 pub use queue::{Dequeued, Import, Queue, Slot, Submission};
 
 use crate::media::Size;

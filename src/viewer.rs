@@ -11,7 +11,8 @@
 //!     └─────────────────────┴── Close, Left, Failed ───────────────┴──────► Ended
 //!
 //!  Away, watching or connecting, a viewer may be offered another way (an ICE restart): when the robot's network changed,
-//!  after five seconds out of reach, when the way failed. What it has goes on meanwhile.
+//!  after five seconds out of reach, when the way failed. What it has goes on meanwhile. While the robot itself has no network
+//!  nobody is looked for, and nobody is given up for a minute.
 //!
 //!  Watching:   WaitingForKeyFrame ──key frame──► Flowing
 //!                ▲   ▲   asks again every second   │ │
@@ -23,7 +24,9 @@
 //!
 //! Until the viewer watches, it keeps the newest key frame and what followed: the picture is there the moment the connection is.
 
+mod interface;
 pub mod packetizer;
+mod reach;
 pub mod sending;
 mod signalled;
 pub mod webrtc;
@@ -34,89 +37,12 @@ use std::time::{Duration, Instant};
 
 use tracing::{debug, info, warn};
 
+pub use interface::{Action, Input, PeerEnd, ViewerCounts};
+pub use reach::{NetworkChange, Reach};
 pub use signalled::{IceCandidate, IceServer, ViewerId, ViewerIdError};
 
 use crate::media::rate::KeyFrameBudget;
 use packetizer::PackedUnit;
-
-/// What happens to a viewer.
-#[derive(Clone, Debug)]
-pub enum Input {
-    /// The offer is on its way to the browser.
-    Offered,
-    Answer(String),
-    /// The connection would not take the answer, and says what was found in it.
-    AnswerRefused(String),
-    RemoteCandidate(IceCandidate),
-    Connected,
-    /// Nothing comes back at the moment. The network may return.
-    Disconnected,
-    /// The way to the browser is beyond repair; another may be found.
-    Failed,
-    /// The robot's network is another than before.
-    NetworkChanged,
-    /// The browser closed the connection.
-    Left,
-    Unit(Arc<PackedUnit>),
-    /// The viewer was too slow: `missed` units are gone.
-    Lagged {
-        missed: u64,
-    },
-    /// The browser lost the picture (PLI or FIR).
-    LossReport,
-    /// The browser answers nothing, so nothing is sent to it.
-    Silent,
-    /// The browser answers again.
-    Answers,
-    Close,
-    Timeout,
-}
-
-/// What the driver must do, in this order.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Action {
-    ApplyAnswer(String),
-    AddCandidate(IceCandidate),
-    /// Make another offer, with fresh ICE credentials and candidates.
-    RestartIce,
-    Send(Arc<PackedUnit>),
-    AskKeyFrame,
-    /// The last action. The driver closes the connection.
-    End(PeerEnd),
-}
-
-/// Why a viewer is gone.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum PeerEnd {
-    #[error("closed by the robot")]
-    Closed,
-    #[error("the browser left")]
-    Left,
-    #[error("no answer to the offer within {} s", ANSWER_DEADLINE.as_secs())]
-    NoAnswer,
-    #[error("cannot use the browser's answer: {found}")]
-    BadAnswer { found: String },
-    #[error("no way to the browser found within {} s of its answer", CONNECT_DEADLINE.as_secs())]
-    NotConnected,
-    #[error("the connection to the browser failed")]
-    Failed,
-    #[error("nothing heard from the browser for {} s", AWAY_GRACE.as_secs())]
-    Lost,
-    /// The robot's side could not go on, whatever the browser did.
-    #[error("cannot serve the browser: {found}")]
-    Broken { found: String },
-}
-
-/// What became of the units and requests of one viewer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ViewerCounts {
-    pub sent: u64,
-    /// Units that came too early, too late, or after a gap.
-    pub skipped: u64,
-    /// Key frames asked for.
-    pub asked: u64,
-}
 
 /// The policy of one browser. The connection itself is the driver's (`viewer::webrtc`).
 #[derive(Debug)]
@@ -134,6 +60,8 @@ pub struct Viewer {
     ask_again: Option<Instant>,
     /// When to offer another way to a viewer who is away.
     restart_at: Option<Instant>,
+    /// The robot has no network: that nothing is heard says nothing about the browser.
+    network_down: bool,
     /// How many key frames it may have; there from the first one that it asks for.
     budget: Option<KeyFrameBudget>,
     actions: VecDeque<Action>,
@@ -168,6 +96,7 @@ impl Viewer {
             deadline: None,
             ask_again: None,
             restart_at: None,
+            network_down: false,
             budget: None,
             actions: VecDeque::new(),
             counts: ViewerCounts::default(),
@@ -182,11 +111,12 @@ impl Viewer {
             Input::Offered => self.offered(now),
             Input::Answer(sdp) => self.answer(sdp, now),
             Input::AnswerRefused(found) => self.end(PeerEnd::BadAnswer { found }),
+            Input::Broken(found) => self.end(PeerEnd::Broken { found }),
             Input::RemoteCandidate(candidate) => self.remote_candidate(candidate),
             Input::Connected => self.connected(now),
             Input::Disconnected => self.disconnected(now),
             Input::Failed => self.failed(now),
-            Input::NetworkChanged => self.network_changed(),
+            Input::Network(change) => self.network_changed(change, now),
             Input::Left => self.end(PeerEnd::Left),
             Input::Unit(unit) => self.unit(unit, now),
             Input::Lagged { missed } => self.lagged(missed, now),
@@ -286,11 +216,21 @@ impl Viewer {
         self.actions.push_back(Action::RestartIce);
     }
 
-    fn network_changed(&mut self) {
-        match self.state {
-            State::Connecting | State::Watching(_) | State::Away => self.restart(),
+    fn network_changed(&mut self, change: NetworkChange, now: Instant) {
+        self.network_down = change == NetworkChange::Lost;
+        match (self.state, change) {
+            (State::Away, NetworkChange::Lost) => self.go_away(PeerEnd::Lost, now),
+            (State::Away, NetworkChange::Returned | NetworkChange::Moved) => {
+                self.go_away(PeerEnd::Lost, now);
+                self.restart();
+            }
+            (State::Connecting, NetworkChange::Returned | NetworkChange::Moved)
+            | (State::Watching(_), NetworkChange::Moved) => self.restart(),
+            // Its own checks go on, and find the way again or not.
+            (State::Watching(_), NetworkChange::Returned)
+            | (State::Connecting | State::Watching(_), NetworkChange::Lost) => {}
             // Nobody answered yet: the browser gets the new candidates as they are found, or asks again.
-            State::Offering | State::Offered | State::Ended => {}
+            (State::Offering | State::Offered | State::Ended, _) => {}
         }
     }
 
@@ -315,12 +255,16 @@ impl Viewer {
     fn disconnected(&mut self, now: Instant) {
         if let State::Watching(_) = self.state {
             self.go_away(PeerEnd::Lost, now);
-            self.restart_at = Some(now + RESTART_AFTER);
+            if !self.network_down {
+                self.restart_at = Some(now + RESTART_AFTER);
+            }
         }
     }
 
     fn failed(&mut self, now: Instant) {
         match self.state {
+            State::Watching(_) if self.network_down => self.go_away(PeerEnd::Failed, now),
+            State::Away if self.network_down => {}
             State::Watching(_) => {
                 self.go_away(PeerEnd::Failed, now);
                 self.restart();
@@ -334,10 +278,18 @@ impl Viewer {
     }
 
     fn go_away(&mut self, otherwise: PeerEnd, now: Instant) {
-        info!(grace = ?AWAY_GRACE, "viewer is out of reach");
+        let grace = if self.network_down {
+            DOWN_GRACE
+        } else {
+            AWAY_GRACE
+        };
+        if self.state != State::Away {
+            info!(?grace, "viewer is out of reach");
+        }
         self.state = State::Away;
         self.want_no_key_frame();
-        self.deadline = Some((now + AWAY_GRACE, otherwise));
+        self.restart_at = None;
+        self.deadline = Some((now + grace, otherwise));
     }
 
     fn unit(&mut self, unit: Arc<PackedUnit>, now: Instant) {
@@ -484,6 +436,10 @@ const CONNECT_DEADLINE: Duration = Duration::from_secs(30);
 
 /// A robot that changes its access point is away for some seconds; a viewer that comes back sooner needs no new offer.
 const AWAY_GRACE: Duration = Duration::from_secs(15);
+
+/// A lift, a tunnel, an access point that restarts. Browsers give up after half a minute by themselves, and ask for another
+/// session when they hear of the robot again.
+const DOWN_GRACE: Duration = Duration::from_secs(60);
 
 /// Before that the way may come back by itself, and a restart gives it up for an offer that the relay must carry.
 const RESTART_AFTER: Duration = Duration::from_secs(5);

@@ -6,9 +6,10 @@ mod common;
 use std::fs;
 use std::net::TcpListener;
 use std::path::Path;
+use std::process::Command;
 
 use common::artefact;
-use common::process::Rovercast;
+use common::process::{Rovercast, configuration, free_address};
 
 #[test]
 fn port_in_use_ends_every_command_that_listens() {
@@ -27,6 +28,43 @@ fn port_in_use_ends_every_command_that_listens() {
     ] {
         assert_refused("taken", &arguments, 1, &told);
     }
+}
+
+#[test]
+fn status_tells_people_what_keeps_the_relay_away() {
+    let (nobody, http) = (free_address(), free_address());
+    let config = configuration("status", "test-card", http, nobody);
+    let mut robot = Rovercast::start("status", &["run", "--config", &config]);
+    robot.until_said("Connection refused");
+
+    let output = Command::new(env!("CARGO_BIN_EXE_rovercast"))
+        .args(["status", "--url", &format!("http://{http}")])
+        .output()
+        .unwrap();
+
+    let text = String::from_utf8(output.stdout).unwrap();
+    let relay: Vec<_> = text
+        .lines()
+        .skip_while(|line| line.trim() != "relays:")
+        .skip(2)
+        .map_while(|line| line.strip_prefix("        "))
+        .map(|line| line.split_once(": ").unwrap())
+        .collect();
+    let value = |wanted| {
+        let found = relay.iter().find(|(name, _)| *name == wanted);
+        found.unwrap_or_else(|| panic!("no {wanted} in {text}")).1
+    };
+    assert_eq!(value("failure"), "connection refused");
+    let url = format!("ws://{nobody}/webrtc-relay");
+    assert_eq!(value("url"), url);
+    assert_eq!(
+        value("why"),
+        format!("cannot reach {url}: Connection refused (os error 111)")
+    );
+    assert!(["waiting", "dialing"].contains(&value("state")), "{text}");
+    let since: f64 = value("since_s").parse().unwrap();
+    assert!((0.0..20.0).contains(&since), "{text}");
+    assert!(!text.contains("not-so-secret"), "{text}");
 }
 
 #[test]

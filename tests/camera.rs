@@ -22,7 +22,7 @@ fn node() -> PathBuf {
         .into()
 }
 
-fn settings(formats: &'static [Fourcc]) -> CameraSettings {
+fn settings(formats: &[Fourcc]) -> CameraSettings<'_> {
     CameraSettings {
         size: Size {
             width: 320,

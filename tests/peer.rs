@@ -15,7 +15,7 @@ use rovercast::media::{AccessUnit, Bitrate, Feedback, MediaTime};
 use rovercast::pipeline::feed::Outlet;
 use rovercast::viewer::packetizer::pack;
 use rovercast::viewer::webrtc::{Peer, PeerEnd, PeerEvent, PeerSettings, PeerStatistics};
-use rovercast::viewer::{IceCandidate, ViewerId};
+use rovercast::viewer::{IceCandidate, NetworkChange, ViewerId};
 use rtc::rtcp::payload_feedbacks::full_intra_request::{FirEntry, FullIntraRequest};
 use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
 use rustix::time::{ClockId, clock_gettime};
@@ -300,9 +300,9 @@ async fn viewer_sees_on_after_its_way_was_looked_for_anew() {
     scene.events_until_quiet();
 
     // The first of two changes in a row gets no answer.
-    scene.peer.restart_ice();
+    scene.peer.network_changed(NetworkChange::Moved);
     scene.until_offered().await;
-    scene.peer.restart_ice();
+    scene.peer.network_changed(NetworkChange::Moved);
     scene.until_offered().await;
     assert_ne!(ufrag(&before), ufrag(&scene.offer));
     scene.connect().await;

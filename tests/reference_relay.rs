@@ -17,6 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::handshake::client::Request;
@@ -386,38 +387,75 @@ async fn relay_says_how_it_is_and_how_many_are_here() {
 #[tokio::test]
 async fn robot_calls_over_tls() {
     let folder = Folder::new("tls");
-    let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let tls = TlsFiles {
-        certificate: folder.write("certificate.pem", &certified.cert.pem()),
-        key: folder.write("key.pem", &certified.signing_key.serialize_pem()),
-    };
-    let relay = RunningRelay::start_with(settings(), Some(tls)).await;
+    let identity = Identity::new();
+    let relay = RunningRelay::start_with(settings(), Some(identity.write(&folder))).await;
     // A caller that says nothing during its handshake holds up nobody.
     let silent = TcpStream::connect(relay.address).await.unwrap();
 
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(certified.cert.der().clone()).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let stream = TcpStream::connect(relay.address).await.unwrap();
-    let stream = tokio_rustls::TlsConnector::from(Arc::new(config))
-        .connect("localhost".try_into().unwrap(), stream)
-        .await
-        .unwrap();
-    let request = relay.request("type=robot&robot_id=rover");
-    let (socket, _) = tokio_tungstenite::client_async(request, stream)
-        .await
-        .unwrap();
-    let mut robot = Client(socket);
+    let mut robot = relay.call_trusting(&identity).await.unwrap();
     robot.hear_kind("welcome").await;
 
     let plain = relay.plain("GET / HTTP/1.1").await;
     assert!(!plain.starts_with("HTTP"), "plain text got {plain}");
     drop(silent);
+    relay.stop().await;
+}
+
+#[tokio::test]
+async fn certificate_that_was_replaced_is_shown_from_the_next_call() {
+    let folder = Folder::new("rotated");
+    let (old, new) = (Identity::new(), Identity::new());
+    let files = old.write(&folder);
+    let relay = RunningRelay::start_with(settings(), Some(files.clone())).await;
+    let mut first = relay.call_trusting(&old).await.unwrap();
+
+    // Two files cannot change at once: the old certificate counts until both are there.
+    fs::write(&files.certificate, new.0.cert.pem()).unwrap();
+    relay.call_trusting(&old).await.unwrap();
+    new.write(&folder);
+    relay.call_trusting(&new).await.unwrap();
+    assert!(
+        relay.call_trusting(&old).await.is_err(),
+        "the old one is gone"
+    );
+
+    // Somebody breaks it: what worked goes on working.
+    fs::write(&files.key, "-----BEGIN PRIVATE KEY-----\n").unwrap();
+    relay.call_trusting(&new).await.unwrap();
+    fs::remove_file(&files.certificate).unwrap();
+    relay.call_trusting(&new).await.unwrap();
+    first.hear_kind("error").await;
+    relay.stop().await;
+}
+
+#[tokio::test]
+async fn robots_and_dashboards_get_turn_logins_of_their_own() {
+    let folder = Folder::new("turn-logins");
+    let secret_file = folder.write("secret", "north\n");
+    let relay = RunningRelay::start(RelaySettings {
+        turn_secret_file: Some(secret_file),
+        ..settings()
+    })
+    .await;
+    let mut passwords = Vec::new();
+    for secret in ["north", "south"] {
+        folder.write("secret", secret);
+        for query in ["type=robot&robot_id=rover", "type=dashboard&robot_id=rover"] {
+            let welcome = relay.call(query).await.hear_kind("welcome").await;
+            let server = &welcome["ice_servers"][0];
+            let (end, robot) = server["username"]
+                .as_str()
+                .unwrap()
+                .split_once(':')
+                .unwrap();
+            assert_eq!(robot, "rover");
+            let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
+            let left = end.parse::<u64>().unwrap() - now.as_secs();
+            assert!((23 * 3600..=24 * 3600).contains(&left), "{left} s left");
+            passwords.push(server["credential"].as_str().unwrap().to_owned());
+        }
+    }
+    assert_ne!(passwords[0], passwords[2], "the secret was read again");
     relay.stop().await;
 }
 
@@ -530,6 +568,27 @@ impl RunningRelay {
         response
     }
 
+    /// A robot that takes this relay's certificate and no other.
+    async fn call_trusting(&self, identity: &Identity) -> io::Result<Client<TlsStream<TcpStream>>> {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(identity.0.cert.der().clone()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let stream = TcpStream::connect(self.address).await.unwrap();
+        let stream = tokio_rustls::TlsConnector::from(Arc::new(config))
+            .connect("localhost".try_into().unwrap(), stream)
+            .await?;
+        let request = self.request("type=robot&robot_id=rover");
+        let (socket, _) = tokio_tungstenite::client_async(request, stream)
+            .await
+            .unwrap();
+        Ok(Client(socket))
+    }
+
     /// What a request line without a WebSocket's headers gets.
     async fn plain(&self, request_line: &str) -> String {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
@@ -546,6 +605,22 @@ impl RunningRelay {
     async fn stop(self) {
         self.shutdown.send(()).unwrap();
         self.served.await.unwrap().unwrap();
+    }
+}
+
+/// A certificate for `localhost` that signs itself, and its key.
+struct Identity(rcgen::CertifiedKey<rcgen::KeyPair>);
+
+impl Identity {
+    fn new() -> Self {
+        Self(rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap())
+    }
+
+    fn write(&self, folder: &Folder) -> TlsFiles {
+        TlsFiles {
+            certificate: folder.write("certificate.pem", &self.0.cert.pem()),
+            key: folder.write("key.pem", &self.0.signing_key.serialize_pem()),
+        }
     }
 }
 
@@ -667,6 +742,7 @@ fn settings() -> RelaySettings {
             username: None,
             credential: None,
         }],
+        turn_secret_file: None,
         origins: Vec::new(),
     }
 }

@@ -9,7 +9,7 @@ use crate::pipeline::feed::Feed;
 use crate::relay::client::{Link, LinkEvent};
 use crate::relay::session::{Input, Session};
 use crate::viewer::webrtc::{Peer, PeerEvent, PeerStatistics};
-use crate::viewer::{IceServer, ViewerId};
+use crate::viewer::{IceServer, NetworkChange, ViewerId};
 
 /// A relay, and the viewers who came through it.
 pub(super) struct Line {
@@ -97,11 +97,11 @@ impl Line {
         self.session.handle(input, now);
     }
 
-    /// Lets every viewer look for other ways. Those whose offer is yet to be made need not.
-    pub(super) fn restart_ice(&self) {
+    /// Those whose offer is yet to be made need not know.
+    pub(super) fn tell_viewers(&self, change: NetworkChange) {
         for viewer in self.viewers.values() {
             match viewer {
-                Viewer::Seated(seated) => seated.peer.restart_ice(),
+                Viewer::Seated(seated) => seated.peer.network_changed(change),
                 Viewer::Expected { .. } => {}
             }
         }

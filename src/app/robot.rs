@@ -191,10 +191,13 @@ impl Robot {
     fn report(&mut self, camera: usize, news: News, now: Instant) {
         let report = match news {
             News::Moved => Report::Moved { camera },
+            News::Recovering => Report::Recovering { camera },
             News::Ended(Ok(())) => Report::Stopped { camera },
             News::Ended(Err(error)) => {
                 let why = with_sources(&error);
-                warn!(why, "camera or encoder failed");
+                let name = self.seats[camera].config.name();
+                let class = error.class();
+                warn!(camera = name, class, why, "camera or encoder failed");
                 Report::Failed {
                     camera,
                     why,
@@ -241,6 +244,7 @@ impl Robot {
                     let camera = self.seats[camera].config.name();
                     warn!(
                         camera,
+                        class = "stalled",
                         "no picture for too long, opening camera and encoder again"
                     );
                 }

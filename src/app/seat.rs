@@ -1,34 +1,34 @@
 //! One camera: its pipeline, its relay sessions, and who sits before it.
 
-use std::collections::BTreeSet;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
 use tokio::sync::mpsc;
+use tracing::field::display;
 use tracing::{debug, info, warn};
 
+use super::devices::{self, Devices};
 use super::line::{Expected, Line, Seated, Viewer};
+use super::profiles::FoundProfiles;
 use super::steering::{Place, steering};
 use super::with_sources;
-use crate::camera::v4l2::Whereabouts;
 use crate::config::CameraConfig;
 use crate::media::h264::ProfileLevelId;
 use crate::media::rate::steering::Steering;
 use crate::metrics::CameraMetrics;
 use crate::network::Network;
 use crate::pipeline::feed::Outlet;
-use crate::pipeline::{self, Outlets, Pipeline};
+use crate::pipeline::{self, Encoding, Outlets, Pipeline};
 use crate::relay::client::LinkEvent;
 use crate::relay::session::{Action, Input, LinkState};
-use crate::viewer::ViewerId;
 use crate::viewer::webrtc::{Peer, PeerEvent, PeerSettings, PeerStatistics};
+use crate::viewer::{Reach, ViewerId};
 
 /// A camera and everyone who wants to see it.
 pub(super) struct Seat {
     pub(super) config: CameraConfig,
-    whereabouts: Arc<Whereabouts>,
+    devices: Arc<Devices>,
     pub(super) metrics: Arc<CameraMetrics>,
     /// What the encoder's last SPS said; kept while the pipeline sleeps, so that the next viewer's offer need not wait for it.
     pub(super) profile: Option<ProfileLevelId>,
@@ -36,14 +36,21 @@ pub(super) struct Seat {
     pub(super) peers: PeerSettings,
     /// The encoder does what it is told about its bitrate.
     pub(super) follows: bool,
-    /// Where viewers' ways began when they were last looked for.
-    reachable: BTreeSet<IpAddr>,
+    reach: Reach,
+    opened: Option<Opened>,
     pub(super) pipeline: Option<Pipeline>,
     pub(super) steering: Steering<Place>,
     outlets: Outlets,
     reports: mpsc::UnboundedReceiver<pipeline::Report>,
     /// Peers that say good-bye to their browsers; each goes when its channel ends.
     leaving: Vec<mpsc::Receiver<(ViewerId, PeerEvent)>>,
+}
+
+/// What encodes now, and what the counters were when it began.
+struct Opened {
+    encoding: Encoding,
+    copied_bytes: u64,
+    units: u64,
 }
 
 /// Something that happened at a seat.
@@ -65,11 +72,16 @@ pub(super) enum Event {
 /// What the supervisor must hear of it.
 pub(super) enum News {
     Moved,
+    Recovering,
     Ended(Result<(), pipeline::PipelineError>),
 }
 
 impl Seat {
-    pub(super) fn new(config: CameraConfig, mut peers: PeerSettings) -> Self {
+    pub(super) fn new(
+        config: CameraConfig,
+        mut peers: PeerSettings,
+        known: &Arc<FoundProfiles>,
+    ) -> Self {
         let units = Outlet::new();
         let (report, reports) = mpsc::unbounded_channel();
         let metrics = Arc::new(CameraMetrics::default());
@@ -81,16 +93,17 @@ impl Seat {
             metrics: Arc::clone(&metrics),
         };
         Self {
-            whereabouts: Arc::new(super::devices::whereabouts(&config)),
             steering: steering(&config),
+            devices: Arc::new(Devices::of(&config, known)),
             config,
             metrics,
             profile: None,
             lines: Vec::new(),
             peers,
             follows: true,
-            reachable: BTreeSet::new(),
+            reach: Reach::default(),
             pipeline: None,
+            opened: None,
             outlets,
             reports,
             leaving: Vec::new(),
@@ -98,11 +111,12 @@ impl Seat {
     }
 
     pub(super) fn start_sessions(&mut self, network: Option<&Network>, now: Instant) {
-        self.reachable = network
-            .into_iter()
-            .flat_map(Network::reachable)
-            .copied()
-            .collect();
+        if let Some(network) = network {
+            self.reach.note(
+                network.reachable().copied().collect(),
+                network.has_way_out(),
+            );
+        }
         for line in &mut self.lines {
             line.session.handle(Input::Start, now);
         }
@@ -148,12 +162,19 @@ impl Seat {
     pub(super) fn handle(&mut self, event: Event, now: Instant) -> Option<News> {
         match event {
             Event::Pipeline(pipeline::Report::Moved) => return Some(News::Moved),
-            Event::Pipeline(pipeline::Report::Opened { follows, can_halve }) => {
-                self.encoder_opened(follows, can_halve);
+            Event::Pipeline(pipeline::Report::Recovering) => return Some(News::Recovering),
+            Event::Pipeline(pipeline::Report::Opened(encoding)) => {
+                self.encoder_opened(encoding.follows, encoding.can_halve);
+                self.opened = Some(Opened {
+                    encoding,
+                    copied_bytes: self.metrics.copied_bytes.value(),
+                    units: self.metrics.units.value(),
+                });
             }
             Event::Pipeline(pipeline::Report::Profile(profile)) => self.profile_known(profile),
             Event::Pipeline(pipeline::Report::Ended(result)) => {
                 self.pipeline = None;
+                self.opened = None;
                 if let Err(error) = &result {
                     self.turn_away_expected(&with_sources(error), now);
                 }
@@ -235,31 +256,33 @@ impl Seat {
                 | LinkState::Dialing
                 | LinkState::Waiting { .. }
                 | LinkState::HangingUp
-                | LinkState::Closed => warn!(relay = %at.url, "{}", status.describe(now)),
+                | LinkState::Closed => {
+                    let class = status
+                        .trouble
+                        .as_ref()
+                        .map(|trouble| display(&trouble.class));
+                    warn!(relay = %at.url, class, "{}", status.describe(now));
+                }
             },
         }
     }
 
-    /// Checks the links at once. Viewers look for new ways when an address is gone and there is another: a restart gives up
-    /// the way that they have, which an address that merely came (a container's, a second network's) does not harm.
+    /// Checks the links at once, and lets the viewers know.
     pub(super) fn network_changed(&mut self, network: &Network, now: Instant) {
-        let reachable: BTreeSet<_> = network.reachable().copied().collect();
-        let moved = !reachable.is_empty() && !self.reachable.is_subset(&reachable);
-        if !reachable.is_empty() {
-            self.reachable = reachable;
-        }
+        let reachable = network.reachable().copied().collect();
+        let change = self.reach.note(reachable, network.has_way_out());
         for line in &mut self.lines {
             let addresses = Arc::clone(&network.addresses);
             line.session
                 .handle(Input::NetworkChanged { addresses }, now);
-            if moved {
-                line.restart_ice();
+            if let Some(change) = change {
+                line.tell_viewers(change);
             }
         }
     }
 
     pub(super) fn start_pipeline(&mut self) {
-        let open = super::devices::opener(&self.config, &self.whereabouts);
+        let open = devices::opener(&self.config, &self.devices);
         match Pipeline::start(self.config.name(), self.outlets.clone(), open) {
             Ok(pipeline) => self.pipeline = Some(pipeline),
             Err(error) => {
@@ -291,6 +314,18 @@ impl Seat {
 
     pub(super) fn is_running(&self) -> bool {
         self.pipeline.is_some()
+    }
+
+    pub(super) fn encoding(&self) -> Option<&Encoding> {
+        self.opened.as_ref().map(|opened| &opened.encoding)
+    }
+
+    /// Raw picture bytes copied or converted for one frame, since camera and encoder were opened.
+    pub(super) fn copied_bytes_per_frame(&self) -> Option<u64> {
+        let opened = self.opened.as_ref()?;
+        let copied = self.metrics.copied_bytes.value() - opened.copied_bytes;
+        let units = self.metrics.units.value() - opened.units;
+        copied.checked_div(units)
     }
 
     pub(super) fn viewers(&self) -> usize {

@@ -67,7 +67,14 @@ fn camera(seat: &Seat, index: usize, supervisor: &Supervisor, now: Instant) -> C
         state: state.word().into(),
         failure: supervisor.failure(index).map(str::to_owned),
         next_try_in_s,
+        encoder: seat.encoding().map(|it| it.encoder.clone()),
+        picture_path: seat
+            .encoding()
+            .and_then(|it| it.path)
+            .map(|path| path.to_string()),
+        copied_bytes_per_frame: seat.copied_bytes_per_frame(),
         profile_level_id: seat.profile.map(|profile| profile.to_string()),
+        damaged_frames: seat.metrics.frames_damaged.value(),
         relays: seat.lines.iter().map(|line| relay(line, now)).collect(),
         target_kbps: seat.follows.then(|| kbps(seat.steering.target())),
         target_because: match seat.follows {

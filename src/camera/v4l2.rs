@@ -13,6 +13,7 @@ mod negotiated;
 mod negotiation;
 mod returns;
 mod stamps;
+mod survey;
 mod whereabouts;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -29,6 +30,7 @@ use crate::v4l2::{Dequeued, Device, Event, Import, Queue, Submission, V4l2Error}
 
 pub use negotiated::Negotiated;
 pub use negotiation::{CameraSettings, FORMATS};
+pub use survey::{CameraFound, FormatFound, SizeFound};
 pub use whereabouts::Whereabouts;
 
 use returns::{LentSlot, Returns};
@@ -109,17 +111,16 @@ impl Camera for V4l2Camera {
         Ok(None)
     }
 
+    fn damaged_frames(&self) -> u64 {
+        self.damaged.total
+    }
+
     fn shared_buffers(&self) -> &[SharedBuffer] {
         &self.shared
     }
 }
 
 impl V4l2Camera {
-    /// How many pictures came damaged or short since it was opened.
-    pub fn damaged_frames(&self) -> u64 {
-        self.damaged.total
-    }
-
     fn requeue_returned(&mut self) -> Result<(), CameraError> {
         while let Some(slot) = self.returns.take() {
             self.give_to_kernel(slot)?;

@@ -8,13 +8,18 @@ use std::path::Path;
 
 use tracing::warn;
 
-use super::{Failure, answer, complain};
+use super::{ConfigArgs, Failure, answer, complain};
+use crate::app::profiles::FoundProfiles;
 use crate::config::{Config, FoundFile, Problem};
 use crate::systemd;
 
-/// Prints the effective configuration, or everything that is wrong.
-pub(super) fn run(path: &Path) -> Result<(), Failure> {
-    let (config, warnings) = load(path).map_err(Failure::Usage)?;
+/// Prints the effective configuration, or everything that is wrong with it or with a profile.
+pub(super) fn run(args: &ConfigArgs) -> Result<(), Failure> {
+    let (config, warnings) = load(&args.config).map_err(Failure::Usage)?;
+    let profiles = FoundProfiles::read(args.profiles.as_deref());
+    if !profiles.problems.is_empty() {
+        return Err(Failure::Usage(profiles.problems.join("\n")));
+    }
     for warning in warnings {
         complain(&format!("{warning} (warning)"));
     }

@@ -1,127 +1,89 @@
-//! `rovercast probe`: what this machine has to make and encode pictures.
+//! `rovercast probe`: what this machine has to make and encode pictures, tried for real.
 
 use std::fs;
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
-use serde::Serialize;
 
-use super::{Failure, answer};
+use super::{Failure, answer, complain};
+use crate::app::inventory::{Inventory, TrialSettings};
+use crate::app::profiles::{FoundProfiles, MEASURED_FOLDER};
+use crate::board::Profiles;
+use crate::config::frame_interval;
+use crate::media::Size;
+
+mod table;
 
 #[derive(Debug, Args)]
 pub(super) struct ProbeArgs {
     /// As JSON
     #[arg(long)]
     json: bool,
+    /// Only look: try nothing, and leave devices to those who use them
+    #[arg(long, conflicts_with = "write")]
+    list: bool,
+    /// Save what worked as a profile of this board [default file: its id in /var/lib/rovercast/profile.d]
+    #[arg(long, value_name = "FILE", num_args = 0..=1)]
+    write: Option<Option<PathBuf>>,
+    /// A folder of profiles that lie over those of the system
+    #[arg(long, value_name = "FOLDER")]
+    profiles: Option<PathBuf>,
+    /// What cameras are asked for
+    #[arg(long, value_name = "WIDTHxHEIGHT", default_value = "1280x720")]
+    size: Size,
+    /// Frames a second
+    #[arg(long, value_name = "N", default_value = "30", value_parser = clap::value_parser!(u32).range(1..=240))]
+    fps: u32,
 }
 
 pub(super) fn run(args: &ProbeArgs) -> Result<(), Failure> {
-    let found = Found {
-        devices: video_devices(Path::new("/sys/class/video4linux")),
-        sources: ["test-card", "file"],
-        encoders: SOFTWARE_ENCODERS,
-    };
+    let found = Arc::new(FoundProfiles::read(args.profiles.as_deref()));
+    let trial = (!args.list).then(|| TrialSettings {
+        size: args.size,
+        interval: frame_interval(args.fps),
+    });
+    let inventory = Inventory::take(&found, trial);
     if args.json {
-        let json = serde_json::to_string_pretty(&found)
+        let json = serde_json::to_string_pretty(&inventory)
             .map_err(|error| Failure::Work(format!("cannot write JSON: {error}")))?;
-        return answer(&format!("{json}\n"));
+        answer(&format!("{json}\n"))?;
+    } else {
+        answer(&table::of(&inventory))?;
     }
-    answer(&table(&found))
+    match &args.write {
+        Some(path) => save(&inventory, &found, path.as_deref()),
+        None => Ok(()),
+    }
 }
 
-#[derive(Debug, Serialize)]
-struct Found {
-    /// What the kernel calls video: cameras, encoders, and whatever else.
-    devices: Vec<VideoDevice>,
-    sources: [&'static str; 2],
-    encoders: &'static [&'static str],
-}
-
-#[derive(Debug, PartialEq, Eq, Serialize)]
-struct VideoDevice {
-    path: String,
-    /// As the driver says it.
-    name: String,
-}
-
-/// The kernel's list, in the order of the numbers. A machine without video has no such folder.
-fn video_devices(class: &Path) -> Vec<VideoDevice> {
-    let Ok(entries) = fs::read_dir(class) else {
-        return Vec::new();
+fn save(inventory: &Inventory, found: &FoundProfiles, path: Option<&Path>) -> Result<(), Failure> {
+    let Some(board) = inventory.measured(found) else {
+        let what = "there is nothing to write: no camera worked with an encoder";
+        return Err(Failure::Work(what.to_owned()));
     };
-    let mut devices: Vec<(u32, VideoDevice)> = entries
-        .flatten()
-        .filter_map(|entry| {
-            let node = entry.file_name().into_string().ok()?;
-            let number = node.strip_prefix("video")?.parse().ok()?;
-            let name = fs::read_to_string(entry.path().join("name")).unwrap_or_default();
-            let device = VideoDevice {
-                path: format!("/dev/{node}"),
-                name: name.trim().to_owned(),
-            };
-            Some((number, device))
-        })
-        .collect();
-    devices.sort_by_key(|(number, _)| *number);
-    devices.into_iter().map(|(_, device)| device).collect()
-}
-
-fn table(found: &Found) -> String {
-    let mut text = String::from("Video devices:\n");
-    if found.devices.is_empty() {
-        text.push_str("  none\n");
-    }
-    for device in &found.devices {
-        text.push_str(&format!("  {:<14}{}\n", device.path, device.name));
-    }
-    text.push_str(
-        "\nBuilt in:\n  test-card     a moving test card\n  file:PATH     replays a .y4m, .mjpeg or .h264 file\n",
+    let describes = Profiles::built_in().board(&board.about.id).is_none();
+    let path = path.map_or_else(
+        || Path::new(MEASURED_FOLDER).join(format!("{}.toml", board.about.id)),
+        Path::to_owned,
     );
-    for encoder in found.encoders {
-        text.push_str(&format!("  {encoder:<14}H.264 encoder on the CPU\n"));
-    }
-    text
+    write(&path, &board.overlay(describes)).map_err(|error| {
+        let shown = path.display();
+        Failure::Work(format!(
+            "cannot write {shown}: {error} (--write FILE puts it elsewhere)"
+        ))
+    })?;
+    complain(&format!("wrote {}", path.display()));
+    Ok(())
 }
 
-#[cfg(feature = "software-encoder")]
-const SOFTWARE_ENCODERS: &[&str] = &["software"];
-#[cfg(not(feature = "software-encoder"))]
-const SOFTWARE_ENCODERS: &[&str] = &[];
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn devices_come_in_the_order_of_their_numbers() {
-        let class = std::env::temp_dir().join(format!("rovercast-probe-{}", std::process::id()));
-        for (node, name) in [
-            ("video10", "encoder\n"),
-            ("video2", "camera\n"),
-            ("v4l-subdev0", "sensor\n"),
-        ] {
-            fs::create_dir_all(class.join(node)).unwrap();
-            fs::write(class.join(node).join("name"), name).unwrap();
-        }
-
-        let devices = video_devices(&class);
-        fs::remove_dir_all(&class).unwrap();
-
-        let shown: Vec<String> = devices
-            .iter()
-            .map(|device| format!("{} {}", device.path, device.name))
-            .collect();
-        assert_eq!(shown, ["/dev/video2 camera", "/dev/video10 encoder"]);
+/// All or nothing: a robot that loses power meanwhile keeps the file it had.
+fn write(path: &Path, content: &str) -> io::Result<()> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
     }
-
-    #[test]
-    fn a_machine_without_video_says_so() {
-        let found = Found {
-            devices: video_devices(Path::new("/nonexistent")),
-            sources: ["test-card", "file"],
-            encoders: SOFTWARE_ENCODERS,
-        };
-
-        assert!(table(&found).starts_with("Video devices:\n  none\n"));
-    }
+    let draft = path.with_extension("toml.new");
+    fs::write(&draft, content)?;
+    fs::rename(&draft, path)
 }

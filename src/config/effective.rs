@@ -4,7 +4,8 @@ use std::fmt::{self, Write};
 use std::path::Path;
 use std::time::Duration;
 
-use super::text::shown_duration;
+use crate::document::text::shown_duration;
+
 use super::{
     CameraConfig, Config, Credential, HttpConfig, IceServerConfig, RelayConfig, WebrtcConfig,
 };

@@ -6,7 +6,8 @@ use std::path::Path;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::problem::{ConfigError, Places, Problem};
+use crate::document::problem::{DocumentError, Places, Problem};
+
 use super::{Config, Credential, RelayConfig, Source};
 
 /// What the caller found at a path.
@@ -38,7 +39,7 @@ impl Config {
     pub fn check_files(
         &self,
         open: impl Fn(&Path) -> io::Result<FoundFile>,
-    ) -> Result<Vec<Problem>, ConfigError> {
+    ) -> Result<Vec<Problem>, DocumentError> {
         let mut check = Check {
             open,
             places: &self.places,
@@ -60,7 +61,7 @@ impl Config {
                 check.secret(&key, path);
             }
         }
-        ConfigError::unless_empty(check.errors)?;
+        DocumentError::unless_empty(check.errors)?;
         Ok(check.warnings)
     }
 }

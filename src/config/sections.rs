@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::document::problem::Findings;
+use crate::document::reader::{Section, read_table};
+use crate::document::text::shown_duration;
+use crate::document::{Table, quoted};
 use crate::media::rate::Prefer;
 use crate::media::{Bitrate, Size};
 
-use super::document::{Table, quoted};
-use super::problem::Findings;
-use super::reader::{Section, read_table};
 use super::text;
 use super::{
     Auth, BackoffConfig, BitrateRange, CameraConfig, CameraId, ClientCertificate, Config,
@@ -190,10 +191,7 @@ fn backoff(section: &mut Section<'_, '_>) -> BackoffConfig {
         reset_after: reset_after.unwrap_or(default.reset_after),
     };
     if backoff.first > backoff.max {
-        let (first, max) = (
-            text::shown_duration(backoff.first),
-            text::shown_duration(backoff.max),
-        );
+        let (first, max) = (shown_duration(backoff.first), shown_duration(backoff.max));
         section.report(
             "first",
             format!("got {first} when expecting no more than max, {max}"),

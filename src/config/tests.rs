@@ -536,16 +536,16 @@ proptest! {
     fn no_value_panics(text in ".{0,40}") {
         let _ = text::ice_url(&text);
         let _ = text::relay_url(&text);
-        let _ = text::duration(&text, Duration::ZERO..=Duration::MAX);
+        let _ = document::text::duration(&text, Duration::ZERO..=Duration::MAX);
         let _ = text.parse::<Source>();
     }
 }
 
-fn read(text: &str) -> Result<Config, ConfigError> {
+fn read(text: &str) -> Result<Config, DocumentError> {
     read_with(text, &[])
 }
 
-fn read_with(text: &str, variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
+fn read_with(text: &str, variables: &[(&str, &str)]) -> Result<Config, DocumentError> {
     let variables = variables
         .iter()
         .map(|(name, text)| (OsString::from(name), OsString::from(text)));

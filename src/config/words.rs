@@ -4,7 +4,9 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use super::document::quoted;
+use crate::document::quoted;
+use crate::document::text as common;
+
 use super::text;
 
 /// Where pictures come from.
@@ -57,7 +59,7 @@ impl FromStr for Source {
             _ => {}
         }
         if let Some(path) = text.strip_prefix("file:") {
-            return text::path(path).map(Self::File);
+            return common::path(path).map(Self::File);
         }
         text::device(text).map(Self::Device).ok_or_else(|| {
             format!(
@@ -204,7 +206,7 @@ impl FromStr for RobotId {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        text::name(text).map(Self)
+        common::name(text).map(Self)
     }
 }
 
@@ -229,7 +231,7 @@ impl FromStr for CameraId {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        text::name(text).map(Self)
+        common::name(text).map(Self)
     }
 }
 

@@ -5,11 +5,14 @@
 
 pub mod halved;
 mod jpeg;
+mod writer;
 
 use yuv::{
     BufferStoreMut, YuvConversionMode, YuvError, YuvPackedImage, YuvPlanarImageMut, YuvRange,
     YuvStandardMatrix, rgb_to_yuv420, uyvy422_to_yuv420, yuyv422_to_yuv420,
 };
+
+pub use writer::{Target, Writer};
 
 use super::EncoderError;
 use crate::media::{Fourcc, Frame, PictureFormat, Size};
@@ -50,19 +53,10 @@ enum Layout {
 impl Converter {
     /// `format` is what the camera reads back; sides must be even.
     pub fn new(format: PictureFormat) -> Result<Self, EncoderError> {
-        let layout = match format.fourcc {
-            Fourcc::YU12 => Layout::Yu12,
-            Fourcc::NV12 => Layout::Nv12,
-            Fourcc::YUYV => Layout::Yuyv,
-            Fourcc::UYVY => Layout::Uyvy,
-            Fourcc::MJPG => Layout::Jpeg,
-            fourcc => {
-                return Err(EncoderError::Unsupported {
-                    fourcc,
-                    supported: SUPPORTED,
-                });
-            }
-        };
+        let layout = Layout::of(format.fourcc).ok_or(EncoderError::Unsupported {
+            fourcc: format.fourcc,
+            supported: SUPPORTED,
+        })?;
         let Size { width, height } = format.size;
         let refuse = |found| {
             Err(EncoderError::Start {
@@ -194,7 +188,8 @@ impl Converter {
         unpack: fn(&mut YuvPlanarImageMut<u8>, &YuvPackedImage<u8>) -> Result<(), YuvError>,
     ) -> Result<(), String> {
         let packed = YuvPackedImage {
-            yuy: bytes,
+            // What stands behind the picture would be refused.
+            yuy: &bytes[..self.layout.frame_bytes(&self.format)],
             yuy_stride: self.format.stride,
             width: self.format.size.width,
             height: self.format.size.height,
@@ -205,6 +200,17 @@ impl Converter {
 }
 
 impl Layout {
+    fn of(fourcc: Fourcc) -> Option<Self> {
+        match fourcc {
+            Fourcc::YU12 => Some(Self::Yu12),
+            Fourcc::NV12 => Some(Self::Nv12),
+            Fourcc::YUYV => Some(Self::Yuyv),
+            Fourcc::UYVY => Some(Self::Uyvy),
+            Fourcc::MJPG => Some(Self::Jpeg),
+            _ => None,
+        }
+    }
+
     /// The least bytes of a line of the first plane.
     fn line_bytes(self, size: Size) -> usize {
         match self {

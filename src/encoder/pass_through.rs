@@ -103,6 +103,10 @@ impl Encoder for PassThrough {
     fn makes_key_frames_on_request(&self) -> bool {
         false
     }
+
+    fn name(&self) -> &str {
+        NAME
+    }
 }
 
 impl AsFd for PassThrough {

@@ -127,6 +127,10 @@ impl Encoder for SoftwareEncoder {
     fn makes_key_frames_on_request(&self) -> bool {
         true
     }
+
+    fn name(&self) -> &str {
+        NAME
+    }
 }
 
 impl AsFd for SoftwareEncoder {

@@ -22,8 +22,10 @@ mod caller;
 mod connection;
 mod keys;
 mod listener;
+mod reread;
 mod rooms;
 mod switchboard;
+mod turn;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -54,6 +56,8 @@ use self::listener::Seat;
 pub use self::listener::{ServeError, TlsFiles, open_many_sockets, serve};
 use self::rooms::{ConnectionId, Rooms};
 use self::switchboard::{Counters, Event, Switchboard};
+use self::turn::IceServers;
+pub use self::turn::TurnSecretError;
 use crate::viewer::IceServer;
 
 /// Where robots and dashboards call.
@@ -68,6 +72,9 @@ pub struct RelaySettings {
     pub key_file: Option<PathBuf>,
     /// Given to robots and dashboards in `welcome`.
     pub ice_servers: Vec<IceServer>,
+    /// What the relay shares with those of them that are TURN servers. With it, each robot and dashboard gets credentials that
+    /// last a day, and others in a new `welcome` before that. Read again when it changes.
+    pub turn_secret_file: Option<PathBuf>,
     /// Web pages that may connect besides the relay's own, as browsers write them: `https://fleet.example.com`.
     pub origins: Vec<String>,
 }
@@ -77,6 +84,8 @@ pub struct RelaySettings {
 pub enum RelayError {
     #[error(transparent)]
     KeyFile(#[from] KeyFileError),
+    #[error(transparent)]
+    TurnSecret(#[from] TurnSecretError),
     #[error("cannot get random bytes from the kernel to name viewers with")]
     Random(#[source] OsError),
 }
@@ -114,9 +123,10 @@ impl Relay {
         }
         let counters = Arc::new(Counters::default());
         let seed = OsRng.try_next_u64().map_err(RelayError::Random)?;
-        let rooms = Rooms::new(settings.ice_servers, seed);
+        let ice_servers = IceServers::new(settings.ice_servers, settings.turn_secret_file)?;
         let (sender, events) = mpsc::channel(Switchboard::QUEUE);
-        tokio::spawn(Switchboard::new(rooms, Arc::clone(&counters)).run(events));
+        let switchboard = Switchboard::new(Rooms::new(seed), ice_servers, Arc::clone(&counters));
+        tokio::spawn(switchboard.run(events));
         Ok(Self(Arc::new(Shared {
             keys,
             origins: settings.origins,

@@ -120,6 +120,24 @@ fn camera_kept_warm_runs_without_viewers() {
 }
 
 #[test]
+fn encoder_that_is_put_right_has_the_time_of_one_that_starts() {
+    let mut scene = Scene::running();
+
+    scene.tell(Report::Recovering { camera: 0 });
+    assert_eq!(scene.after(STALL_LIMIT * 2, Report::Timeout), []);
+    scene.tell(Report::Moved { camera: 0 });
+    assert!(matches!(
+        scene.supervisor.state(0),
+        CameraState::Running { .. }
+    ));
+
+    scene.tell(Report::Recovering { camera: 0 });
+    let done = scene.after(START_DEADLINE, Report::Timeout);
+    let why = StopReason::Stalled;
+    assert!(done.contains(&Action::Stop { camera: 0, why }));
+}
+
+#[test]
 fn pipeline_that_stands_still_is_restarted() {
     let mut scene = Scene::running();
 
@@ -237,6 +255,9 @@ fn any_report() -> impl Strategy<Value = Report> {
     prop_oneof![
         (camera.clone(), 0..3usize).prop_map(|(camera, count)| Report::Viewers { camera, count }),
         camera.clone().prop_map(|camera| Report::Moved { camera }),
+        camera
+            .clone()
+            .prop_map(|camera| Report::Recovering { camera }),
         (camera.clone(), any::<bool>()).prop_map(|(camera, lasting)| Report::Failed {
             camera,
             why: "x".into(),

@@ -1,6 +1,7 @@
 //! Controls: a number with a range. Compound controls (matrices, structs) are not ours.
 
 use super::abi;
+use crate::board::EncoderControl;
 
 /// `V4L2_CID_*`
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -21,11 +22,31 @@ impl ControlId {
     pub const AU_DELIMITER: Self = Self(0x99_09e7);
     pub const H264_MIN_QP: Self = Self(0x99_0a61);
     pub const H264_MAX_QP: Self = Self(0x99_0a62);
+    pub const H264_8X8_TRANSFORM: Self = Self(0x99_0a63);
     pub const H264_ENTROPY_MODE: Self = Self(0x99_0a65);
     pub const H264_I_PERIOD: Self = Self(0x99_0a66);
     pub const H264_LEVEL: Self = Self(0x99_0a67);
     pub const H264_PROFILE: Self = Self(0x99_0a6b);
     pub const PREPEND_SPSPPS_TO_IDR: Self = Self(0x99_0b84);
+}
+
+impl From<EncoderControl> for ControlId {
+    fn from(control: EncoderControl) -> Self {
+        match control {
+            EncoderControl::AuDelimiter => Self::AU_DELIMITER,
+            EncoderControl::BFrames => Self::B_FRAMES,
+            EncoderControl::FrameRcEnable => Self::FRAME_RC_ENABLE,
+            EncoderControl::GopSize => Self::GOP_SIZE,
+            EncoderControl::H264Transform8x8 => Self::H264_8X8_TRANSFORM,
+            EncoderControl::H264IPeriod => Self::H264_I_PERIOD,
+            EncoderControl::H264MaxQp => Self::H264_MAX_QP,
+            EncoderControl::H264MinQp => Self::H264_MIN_QP,
+            EncoderControl::HeaderMode => Self::HEADER_MODE,
+            EncoderControl::PrependSpsPpsToIdr => Self::PREPEND_SPSPPS_TO_IDR,
+            EncoderControl::RepeatSeqHeader => Self::REPEAT_SEQ_HEADER,
+            EncoderControl::VbvSize => Self::VBV_SIZE,
+        }
+    }
 }
 
 /// What a driver says of one of its controls.

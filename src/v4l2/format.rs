@@ -226,6 +226,15 @@ pub enum FrameIntervals {
 }
 
 impl FrameIntervals {
+    /// At the highest rate.
+    pub fn shortest(&self) -> Option<Duration> {
+        match self {
+            Self::Discrete(intervals) => intervals.iter().min().copied(),
+            Self::Range { least, .. } => Some(*least),
+            Self::Untold => None,
+        }
+    }
+
     /// The one whose rate is nearest; the faster of two that are equally far.
     pub fn nearest(&self, asked: Duration) -> Duration {
         match self {

@@ -9,6 +9,7 @@ use rustix::io::Errno;
 
 use super::error::{V4l2Error, refused};
 use super::ioctl::{self, Access, Mapping};
+use crate::camera::SharedBuffer;
 
 /// A heap that is open.
 #[derive(Debug)]
@@ -30,12 +31,7 @@ impl Heap {
     ///
     /// `contiguous`: an importer without an IOMMU takes no scattered pages.
     pub fn open_best(contiguous: bool) -> Option<Self> {
-        let names = fs::read_dir(HEAPS)
-            .into_iter()
-            .flatten()
-            .flatten()
-            .filter_map(|entry| entry.file_name().into_string().ok());
-        by_preference(names.collect(), contiguous)
+        by_preference(all_names().collect(), contiguous)
             .into_iter()
             .find_map(|name| Self::open(&Path::new(HEAPS).join(&name)).ok())
     }
@@ -66,6 +62,26 @@ impl Heap {
     }
 }
 
+/// Every heap there is, and whether this user may take memory from it.
+pub fn names() -> Vec<(String, bool)> {
+    let mut names: Vec<_> = all_names()
+        .map(|name| {
+            let usable = Heap::open(&Path::new(HEAPS).join(&name)).is_ok();
+            (name, usable)
+        })
+        .collect();
+    names.sort();
+    names
+}
+
+fn all_names() -> impl Iterator<Item = String> {
+    fs::read_dir(HEAPS)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| entry.file_name().into_string().ok())
+}
+
 impl HeapBuffer {
     pub fn len(&self) -> usize {
         self.length
@@ -73,6 +89,14 @@ impl HeapBuffer {
 
     pub fn is_empty(&self) -> bool {
         self.length == 0
+    }
+
+    /// For devices alone, from here on.
+    pub fn into_shared(self) -> SharedBuffer {
+        SharedBuffer {
+            length: u32::try_from(self.length).unwrap_or(u32::MAX),
+            dma_buf: self.dma_buf,
+        }
     }
 
     /// Lets the CPU write. No device may have the buffer meanwhile.

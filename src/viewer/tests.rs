@@ -288,7 +288,7 @@ fn viewer_follows_the_robot_to_another_network_and_sees_on() {
     let start = Instant::now();
     let mut viewer = watching(start);
 
-    viewer.handle(Input::NetworkChanged, start);
+    viewer.handle(Input::Network(NetworkChange::Moved), start);
     viewer.handle(Input::RemoteCandidate(candidate(1)), start);
     viewer.handle(Input::Unit(delta(2)), start);
     viewer.handle(Input::Answer("another".into()), start);
@@ -306,6 +306,55 @@ fn viewer_follows_the_robot_to_another_network_and_sees_on() {
     );
 }
 
+#[test]
+fn viewer_is_not_looked_for_while_the_robot_has_no_network_and_not_given_up() {
+    let start = Instant::now();
+    let mut viewer = watching(start);
+    let at = |seconds| start + Duration::from_secs(seconds);
+    viewer.handle(Input::Network(NetworkChange::Lost), start);
+    viewer.handle(Input::Disconnected, at(5));
+    viewer.handle(Input::Failed, at(30));
+    assert_eq!(
+        viewer.poll_timeout(),
+        Some((at(5) + DOWN_GRACE, "gives up"))
+    );
+    assert_eq!(actions(&mut viewer), []);
+
+    viewer.handle(Input::Network(NetworkChange::Returned), at(40));
+
+    assert_eq!(actions(&mut viewer), [Action::RestartIce]);
+    assert_eq!(
+        viewer.poll_timeout(),
+        Some((at(40) + AWAY_GRACE, "gives up"))
+    );
+    viewer.handle(Input::Connected, at(41));
+    assert_eq!(actions(&mut viewer), [Action::AskKeyFrame]);
+}
+
+#[test]
+fn short_outage_of_the_network_gives_up_no_way_that_works_again() {
+    let start = Instant::now();
+    let mut viewer = watching(start);
+    viewer.handle(Input::Network(NetworkChange::Lost), start);
+    viewer.handle(Input::Network(NetworkChange::Returned), start);
+    viewer.handle(Input::Unit(delta(2)), start);
+    assert_eq!(actions(&mut viewer), [Action::Send(delta(2))]);
+}
+
+#[test]
+fn viewer_is_given_up_when_the_network_stays_away() {
+    let start = Instant::now();
+    let mut viewer = watching(start);
+    viewer.handle(Input::Disconnected, start);
+    viewer.handle(Input::Network(NetworkChange::Lost), start);
+    viewer.handle(Input::Timeout, start + AWAY_GRACE);
+    assert_eq!(actions(&mut viewer), []);
+
+    viewer.handle(Input::Timeout, start + DOWN_GRACE);
+
+    assert_eq!(actions(&mut viewer), [Action::End(PeerEnd::Lost)]);
+}
+
 #[derive(Clone, Copy, Debug)]
 enum Happening {
     Offered,
@@ -315,7 +364,8 @@ enum Happening {
     Connected,
     Disconnected,
     Failed,
-    NetworkChanged,
+    Network(NetworkChange),
+    Broken,
     Left,
     Unit { key_frame: bool },
     Lagged,
@@ -334,6 +384,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         3 => Just(Happening::Answer),
         1 => prop_oneof![
             Just(Happening::AnswerRefused),
+            Just(Happening::Broken),
             Just(Happening::Failed),
             Just(Happening::Left),
             Just(Happening::Close)
@@ -341,7 +392,12 @@ fn happening() -> impl Strategy<Value = Happening> {
         6 => Just(Happening::Candidate),
         6 => Just(Happening::Connected),
         4 => Just(Happening::Disconnected),
-        2 => Just(Happening::NetworkChanged),
+        3 => prop_oneof![
+            Just(NetworkChange::Lost),
+            Just(NetworkChange::Returned),
+            Just(NetworkChange::Moved)
+        ]
+        .prop_map(Happening::Network),
         40 => prop::bool::weighted(0.2).prop_map(|key_frame| Happening::Unit { key_frame }),
         4 => Just(Happening::Lagged),
         4 => Just(Happening::LossReport),
@@ -378,7 +434,8 @@ proptest! {
                 Happening::Connected => Input::Connected,
                 Happening::Disconnected => Input::Disconnected,
                 Happening::Failed => Input::Failed,
-                Happening::NetworkChanged => Input::NetworkChanged,
+                Happening::Network(change) => Input::Network(change),
+                Happening::Broken => Input::Broken("no socket".into()),
                 Happening::Left => Input::Left,
                 Happening::Unit { key_frame: is_key_frame } => {
                     frame += 1;

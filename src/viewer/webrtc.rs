@@ -20,7 +20,7 @@ use tracing::{Instrument, debug, info_span, warn};
 use webrtc::peer_connection::RTCPeerConnectionState;
 
 use super::sending::estimate_range;
-use super::{Action, IceCandidate, IceServer, Input, Viewer, ViewerId};
+use super::{Action, IceCandidate, IceServer, Input, NetworkChange, Viewer, ViewerId};
 use crate::config::BitrateRange;
 use crate::media::congestion::Because;
 use crate::media::h264::ProfileLevelId;
@@ -122,7 +122,7 @@ pub struct Peer {
 enum Command {
     Answer(String),
     Candidate(IceCandidate),
-    RestartIce,
+    Network(NetworkChange),
     Close,
 }
 
@@ -131,7 +131,7 @@ impl Command {
         match self {
             Self::Answer(_) => "answer",
             Self::Candidate(_) => "candidate",
-            Self::RestartIce => "ICE restart",
+            Self::Network(_) => "network change",
             Self::Close => "close",
         }
     }
@@ -170,9 +170,9 @@ impl Peer {
         self.command(Command::Candidate(candidate));
     }
 
-    /// The robot's network changed: another offer follows, with the addresses that there are now.
-    pub fn restart_ice(&self) {
-        self.command(Command::RestartIce);
+    /// The robot's network changed: another offer may follow, with the addresses that there are now.
+    pub fn network_changed(&self, change: NetworkChange) {
+        self.command(Command::Network(change));
     }
 
     /// Says good-bye to the browser; `Ended` follows within half a second.
@@ -227,7 +227,7 @@ async fn watch(
         if let Ok(connection_loop) = connection_loop.await {
             connection_loop.await;
             // Closing gets here too, when nobody listens any more.
-            drop(stopped.try_send(Happening::State(RTCPeerConnectionState::Closed)));
+            drop(stopped.try_send(Happening::Stopped));
         }
         std::future::pending::<()>().await;
     };
@@ -313,7 +313,7 @@ impl Session {
                 command = commands.recv() => Some(match command {
                     Some(Command::Answer(sdp)) => Input::Answer(sdp),
                     Some(Command::Candidate(candidate)) => Input::RemoteCandidate(candidate),
-                    Some(Command::RestartIce) => Input::NetworkChanged,
+                    Some(Command::Network(change)) => Input::Network(change),
                     Some(Command::Close) | None => Input::Close,
                 }),
                 Some(happening) = happenings.recv() => self.happened(happening).await,
@@ -354,16 +354,16 @@ impl Session {
                     }
                 }
                 Action::AddCandidate(candidate) => {
-                    if let Err(error) = self.connection.add_candidate(candidate).await {
-                        warn!("cannot use a candidate of the browser, going on without it");
-                        debug!(%error, "why the candidate is of no use");
+                    // The crate's words about it repeat it.
+                    if self.connection.add_candidate(candidate).await.is_err() {
+                        debug!("cannot use a candidate of the browser, going on without it");
                     }
                 }
                 Action::RestartIce => match self.connection.offer_another_way().await {
                     Ok(sdp) => self.events.tell(PeerEvent::Offer { sdp }).await,
                     Err(error) => {
                         let found = error.to_string();
-                        self.viewer.handle(Input::AnswerRefused(found), now);
+                        self.viewer.handle(Input::Broken(found), now);
                     }
                 },
                 Action::Send(unit) => {
@@ -384,7 +384,7 @@ impl Session {
     async fn send(&mut self, now: Instant) {
         if let Err(error) = self.connection.send(&self.stream).await {
             let found = error.to_string();
-            self.viewer.handle(Input::AnswerRefused(found), now);
+            self.viewer.handle(Input::Broken(found), now);
             return;
         }
         if !self.first_packet {
@@ -423,6 +423,7 @@ impl Session {
                 self.events.tell(PeerEvent::Candidate(candidate)).await;
                 return None;
             }
+            Happening::Stopped => return Some(Input::Broken(STOPPED.to_owned())),
             Happening::State(state) => state,
         };
         debug!(%state, after = ?self.opened.elapsed(), "connection changed");
@@ -490,6 +491,9 @@ async fn sleep_until(deadline: Option<Instant>) {
         None => std::future::pending().await,
     }
 }
+
+/// Out of sockets or memory, as a rule.
+const STOPPED: &str = "its connection stopped by itself";
 
 /// An answer and the candidates that a browser has at most. Beyond it the newest command is dropped with a warning: the viewer's
 /// task does not run, and is going to be late anyway.

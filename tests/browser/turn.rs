@@ -3,29 +3,32 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
-use std::thread;
 use std::time::Duration;
 
 use super::common::browser::{Browser, Page};
 use super::common::process::{Rovercast, configuration, free_address};
-use super::common::sampler::Samples;
 use super::common::{artefact, wait_for};
-use super::watch;
+use super::{until_shown, watch};
 
-/// coturn on loopback, with one user.
+/// coturn on loopback.
 struct Coturn {
     process: Child,
     address: SocketAddr,
 }
 
 impl Coturn {
+    /// With one user.
     fn start(name: &str) -> Self {
+        Self::taking(name, &["--lt-cred-mech", "--user", "robots:hunter2"])
+    }
+
+    fn taking(name: &str, logins: &[&str]) -> Self {
         let address = free_address();
         let log =
             fs::File::create(artefact(&format!("{name}.coturn.log"))).expect("target is writable");
         let process = Command::new("turnserver")
-            .args(["-n", "--no-cli", "--no-tls", "--no-dtls", "--lt-cred-mech"])
-            .args(["--realm", "test", "--user", "robots:hunter2"])
+            .args(["-n", "--no-cli", "--no-tls", "--no-dtls", "--realm", "test"])
+            .args(logins)
             .args(["--listening-ip", "127.0.0.1", "--relay-ip", "127.0.0.1"])
             .args([
                 "--allow-loopback-peers",
@@ -63,13 +66,6 @@ fn path(page: &Page<'_>) -> String {
     })
 }
 
-fn assert_moving(page: &Page<'_>) {
-    drop(Samples::take(page));
-    thread::sleep(Duration::from_secs(2));
-    let shown = Samples::take(page).frames().len();
-    assert!(shown > 30, "{shown} pictures in two seconds");
-}
-
 #[test]
 fn browser_that_may_use_nothing_but_turn_sees_the_picture() {
     let coturn = Coturn::start("turn_browser");
@@ -95,7 +91,7 @@ fn browser_that_may_use_nothing_but_turn_sees_the_picture() {
     let url = format!("http://{relay_at}/?robot=rover-7&camera=front&ice=relay");
     let page = watch(&browser, &url);
 
-    assert_moving(&page);
+    until_shown(&page, 60);
     let path = path(&page);
     assert!(path.starts_with("relay → "), "{path}");
 }
@@ -125,9 +121,52 @@ fn robot_that_shows_nobody_its_addresses_is_seen_through_turn() {
         &format!("http://{http}/?robot=rover-7&camera=front"),
     );
 
-    assert_moving(&page);
+    until_shown(&page, 60);
     let path = path(&page);
     assert!(path.contains(" → relay "), "{path}");
+}
+
+#[test]
+fn relay_and_coturn_that_share_a_secret_need_no_user() {
+    let name = "turn_secret";
+    let coturn = Coturn::taking(
+        name,
+        &["--use-auth-secret", "--static-auth-secret", "hunter2"],
+    );
+    let browser = Browser::open(name);
+    let relay_at = free_address();
+    let secret = artefact(&format!("{name}.secret"));
+    fs::write(&secret, "hunter2\n").expect("target is writable");
+    let mut relay = Rovercast::start(
+        &format!("{name}.relay"),
+        &[
+            "relay",
+            "--listen",
+            &relay_at.to_string(),
+            "--ice-server",
+            &coturn.url(),
+            "--turn-secret-file",
+            secret.to_str().expect("target is UTF-8"),
+        ],
+    );
+    relay.address();
+    // Neither side shows the other its addresses: both have a login that coturn takes.
+    let config = configuration(
+        &format!("{name}.robot"),
+        "test-card",
+        free_address(),
+        relay_at,
+    );
+    let text = fs::read_to_string(&config).expect("it was just written");
+    let text = text.replace("[webrtc]\n", "[webrtc]\nice_policy = \"relay\"\n");
+    fs::write(&config, text).expect("target is writable");
+    let _robot = Rovercast::start(&format!("{name}.robot"), &["run", "--config", &config]);
+
+    let url = format!("http://{relay_at}/?robot=rover-7&camera=front&ice=relay");
+    let page = watch(&browser, &url);
+
+    until_shown(&page, 60);
+    assert_eq!(path(&page), "relay → relay udp");
 }
 
 #[test]
@@ -142,7 +181,7 @@ fn every_viewer_comes_to_a_port_of_the_range() {
     let url = format!("http://{http}/?robot=rover-7&camera=front");
     let pages = [(); 3].map(|()| watch(&browser, &url));
 
-    pages.iter().for_each(assert_moving);
+    pages.iter().for_each(|page| until_shown(page, 60));
     let mut ports = udp_ports(&robot);
     ports.dedup();
     assert_eq!(ports.len(), 3, "{ports:?}");

@@ -17,9 +17,12 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Where a run leaves logs and pictures; CI keeps this folder.
+/// Where a run leaves logs and pictures; CI keeps this folder. On a board, where there is no source, `ARTEFACTS` names it.
 pub(crate) fn artefact(name: &str) -> PathBuf {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/test-artefacts");
+    let folder = std::env::var_os("ARTEFACTS").map_or_else(
+        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/test-artefacts"),
+        PathBuf::from,
+    );
     fs::create_dir_all(&folder).expect("target is writable");
     folder.join(name)
 }

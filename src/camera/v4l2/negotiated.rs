@@ -32,7 +32,7 @@ pub struct Negotiated {
 
 impl Negotiated {
     /// Asks an open device for what comes nearest to `settings`.
-    pub fn with(device: Device, settings: &CameraSettings) -> Result<Self, CameraError> {
+    pub fn with(device: Device, settings: &CameraSettings<'_>) -> Result<Self, CameraError> {
         let identity = device.identity();
         let name = format!("{} ({})", identity.path.display(), identity.card);
         let refused = |refusal| refused(&name, refusal);
@@ -66,6 +66,11 @@ impl Negotiated {
             format!("pictures of {}", settings.size),
             "a format of NV12, YU12, YUYV, UYVY, MJPG or H264 in one plane",
         ))
+    }
+
+    /// The driver's name.
+    pub fn driver(&self) -> &str {
+        &self.device.identity().driver
     }
 
     /// Read back from the driver.
@@ -191,7 +196,7 @@ impl Negotiated {
 fn offers(
     device: &Device,
     buffer_type: BufferType,
-    settings: &CameraSettings,
+    settings: &CameraSettings<'_>,
 ) -> Result<Vec<Offer>, V4l2Error> {
     let asked = negotiation::even(settings.size);
     let mut offers = Vec::new();

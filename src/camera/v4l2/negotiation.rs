@@ -8,12 +8,12 @@ use crate::v4l2::{Format, size_distance};
 
 /// What the pictures should be like. A camera gives the nearest it has.
 #[derive(Clone, Copy, Debug)]
-pub struct CameraSettings {
+pub struct CameraSettings<'a> {
     pub size: Size,
     /// The time between two pictures.
     pub interval: Duration,
     /// What the encoder takes, cheapest first.
-    pub formats: &'static [Fourcc],
+    pub formats: &'a [Fourcc],
 }
 
 /// The nearest that a camera has in one format.
@@ -37,7 +37,7 @@ pub const FORMATS: &[Fourcc] = &[
 
 /// Best first: the size counts more than the rate, and the rate more than what the format costs us. USB 2.0 has no room for
 /// YUYV at 1280x720 and 30 frames a second, but for MJPEG.
-pub(super) fn by_preference(mut offers: Vec<Offer>, asked: &CameraSettings) -> Vec<Offer> {
+pub(super) fn by_preference(mut offers: Vec<Offer>, asked: &CameraSettings<'_>) -> Vec<Offer> {
     offers.retain(|offer| asked.formats.contains(&offer.fourcc));
     offers.sort_by_key(|offer| {
         let is_fast_enough = offer.interval <= asked.interval + asked.interval / 10;

@@ -1,6 +1,5 @@
 //! Which node is the camera, also after it was pulled out and came back under another number.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -8,7 +7,7 @@ use tracing::{debug, info};
 
 use super::{CameraSettings, Negotiated, refused};
 use crate::camera::CameraError;
-use crate::v4l2::{Device, Identity};
+use crate::v4l2::{Device, Identity, Nodes};
 
 /// Where a camera is looked for, and who was found there. Keep it as long as the same camera is wanted.
 ///
@@ -18,7 +17,7 @@ use crate::v4l2::{Device, Identity};
 pub struct Whereabouts {
     wanted: Option<PathBuf>,
     known: Mutex<Option<Known>>,
-    system: System,
+    nodes: Nodes,
 }
 
 /// What tells one camera from another.
@@ -31,13 +30,6 @@ struct Known {
     function: Option<u32>,
     /// Vendor, product and serial number, as udev names it.
     by_id: Option<String>,
-}
-
-/// Where the kernel and udev show devices.
-#[derive(Debug)]
-struct System {
-    dev: PathBuf,
-    class: PathBuf,
 }
 
 impl Whereabouts {
@@ -53,19 +45,19 @@ impl Whereabouts {
         Self {
             wanted,
             known: Mutex::new(None),
-            system: System {
-                dev: "/dev".into(),
-                class: "/sys/class/video4linux".into(),
-            },
+            nodes: Nodes::of_this_machine(),
         }
     }
 
     /// Opens the camera and agrees on a format. `None` when any would do and there is none.
-    pub fn negotiate(&self, settings: &CameraSettings) -> Result<Option<Negotiated>, CameraError> {
+    pub fn negotiate(
+        &self,
+        settings: &CameraSettings<'_>,
+    ) -> Result<Option<Negotiated>, CameraError> {
         let known = self.known().clone();
         match (&self.wanted, known) {
             (Some(path), None) => self.negotiate_at(path, settings).map(Some),
-            (Some(path), Some(known)) if path.starts_with(self.system.dev.join("v4l")) => {
+            (Some(path), Some(known)) if self.nodes.is_lasting(path) => {
                 if path.exists() {
                     self.negotiate_at(path, settings).map(Some)
                 } else {
@@ -85,10 +77,10 @@ impl Whereabouts {
     fn negotiate_at(
         &self,
         path: &Path,
-        settings: &CameraSettings,
+        settings: &CameraSettings<'_>,
     ) -> Result<Negotiated, CameraError> {
         let device = open(path)?;
-        let found = self.system.known(device.identity());
+        let found = self.known_by(device.identity());
         let negotiated = Negotiated::with(device, settings)?;
         *self.known() = Some(found);
         Ok(negotiated)
@@ -97,13 +89,13 @@ impl Whereabouts {
     fn negotiate_again(
         &self,
         known: &Known,
-        settings: &CameraSettings,
+        settings: &CameraSettings<'_>,
     ) -> Result<Negotiated, CameraError> {
-        let nodes = self.system.nodes();
+        let nodes = self.nodes.paths();
         let seen = nodes.iter().filter_map(|node| {
             let device = Device::open(node).ok()?;
             device.capabilities().camera()?;
-            let likeness = known.likeness(&self.system.known(device.identity()))?;
+            let likeness = known.likeness(&self.known_by(device.identity()))?;
             Some((likeness, device))
         });
         // The last of equals would be the higher number.
@@ -117,10 +109,10 @@ impl Whereabouts {
 
     fn negotiate_with_first(
         &self,
-        settings: &CameraSettings,
+        settings: &CameraSettings<'_>,
     ) -> Result<Option<Negotiated>, CameraError> {
         let mut failure = None;
-        for node in self.system.nodes() {
+        for node in self.nodes.paths() {
             let device = match open(&node) {
                 Ok(device) => device,
                 Err(error) => {
@@ -128,15 +120,10 @@ impl Whereabouts {
                     continue;
                 }
             };
-            let driver = device.identity().driver.as_str();
-            let capabilities = device.capabilities();
-            if capabilities.camera().is_none()
-                || capabilities.needs_media_controller()
-                || NO_CAMERAS.contains(&driver)
-            {
+            if !is_camera(&device) || device.capabilities().needs_media_controller() {
                 continue;
             }
-            let found = self.system.known(device.identity());
+            let found = self.known_by(device.identity());
             match Negotiated::with(device, settings) {
                 Ok(negotiated) => {
                     info!(node = %node.display(), card = found.card, bus = found.bus, "chose a camera");
@@ -153,6 +140,16 @@ impl Whereabouts {
             Some(error) if error.is_unplugged() => Ok(None),
             // There is a camera, and somebody should know why it is not seen.
             Some(error) => Err(error),
+        }
+    }
+
+    fn known_by(&self, identity: &Identity) -> Known {
+        Known {
+            driver: identity.driver.clone(),
+            card: identity.card.clone(),
+            bus: identity.bus.clone(),
+            function: self.nodes.function(&identity.path),
+            by_id: self.nodes.by_id(&identity.path),
         }
     }
 
@@ -192,33 +189,10 @@ enum Likeness {
     Same,
 }
 
-impl System {
-    /// `/dev/video*`, in the order of their numbers.
-    fn nodes(&self) -> Vec<PathBuf> {
-        let mut numbers: Vec<u32> = names(&self.dev)
-            .filter_map(|name| name.strip_prefix("video")?.parse().ok())
-            .collect();
-        numbers.sort_unstable();
-        let path = |number| self.dev.join(format!("video{number}"));
-        numbers.into_iter().map(path).collect()
-    }
-
-    fn known(&self, identity: &Identity) -> Known {
-        // A link of udev's leads to the node; a node leads to itself.
-        let node = fs::canonicalize(&identity.path).unwrap_or_else(|_| identity.path.clone());
-        let by_id = self.dev.join("v4l/by-id");
-        Known {
-            driver: identity.driver.clone(),
-            card: identity.card.clone(),
-            bus: identity.bus.clone(),
-            function: node.file_name().and_then(|name| {
-                let index = fs::read_to_string(self.class.join(name).join("index")).ok()?;
-                index.trim().parse().ok()
-            }),
-            by_id: names(&by_id)
-                .find(|name| fs::canonicalize(by_id.join(name)).is_ok_and(|target| target == node)),
-        }
-    }
+/// A node that gives pictures by itself.
+pub(super) fn is_camera(device: &Device) -> bool {
+    let driver = device.identity().driver.as_str();
+    device.capabilities().camera().is_some() && !NO_CAMERAS.contains(&driver)
 }
 
 fn open(path: &Path) -> Result<Device, CameraError> {
@@ -229,15 +203,6 @@ fn open(path: &Path) -> Result<Device, CameraError> {
         },
         _ => refused(&path.display().to_string(), error),
     })
-}
-
-/// Empty when there is no such folder.
-fn names(folder: &Path) -> impl Iterator<Item = String> {
-    fs::read_dir(folder)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|entry| entry.file_name().into_string().ok())
 }
 
 /// Image processors of the Raspberry Pi: their capture nodes look like cameras, and give pictures only to who feeds them.
@@ -317,11 +282,11 @@ mod tests {
             formats: super::super::FORMATS,
         };
         let mut any = Whereabouts::any();
-        any.system.dev = nowhere.to_owned();
+        any.nodes = Nodes::below(nowhere);
         assert!(any.negotiate(&settings).unwrap().is_none());
 
         let mut one = Whereabouts::at(&nowhere.join("video7"));
-        one.system.dev = nowhere.to_owned();
+        one.nodes = Nodes::below(nowhere);
         let error = one.negotiate(&settings).unwrap_err();
         assert!(error.is_worth_retrying());
         assert_eq!(error.to_string(), "cannot read /dev/no-such-folder/video7");

@@ -10,37 +10,27 @@
 
 use std::fs;
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
-use std::time::SystemTime;
 
 use secrecy::{ExposeSecret, SecretString};
 use subtle::{Choice, ConstantTimeEq};
-use tracing::{info, warn};
 
 use super::caller::Caller;
+use super::reread::{Files, Reread};
 use super::rooms::Role;
 
 /// A key file that is read again when it changes.
 #[derive(Debug)]
-pub(super) struct KeyFile {
-    path: PathBuf,
-    /// Held for one comparison or one reading of a small file, never across an await.
-    loaded: Mutex<Loaded>,
-}
+pub(super) struct KeyFile(Reread<KeyPath>);
 
 impl KeyFile {
     pub(super) fn open(path: PathBuf) -> Result<Self, KeyFileError> {
-        let loaded = Mutex::new(Loaded::read(&path)?);
-        Ok(Self { path, loaded })
+        Reread::open(KeyPath(path)).map(Self)
     }
 
     /// Whether the caller knows what it must. A key file that became unreadable leaves the keys as they were.
     pub(super) fn admits(&self, caller: &Caller) -> bool {
-        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
-        loaded.refresh(&self.path);
-        loaded.keys.admit(caller)
+        self.0.with(|keys| keys.admit(caller))
     }
 }
 
@@ -63,73 +53,32 @@ pub enum KeyFileError {
 }
 
 #[derive(Debug)]
-struct Loaded {
-    keys: Keys,
-    version: Option<FileVersion>,
-}
+struct KeyPath(PathBuf);
 
-impl Loaded {
-    fn read(path: &Path) -> Result<Self, KeyFileError> {
+impl Files for KeyPath {
+    const WHAT: &'static str = "key file";
+    type Content = Keys;
+    type Error = KeyFileError;
+
+    fn paths(&self) -> Vec<&Path> {
+        vec![&self.0]
+    }
+
+    fn read(&self) -> Result<Keys, KeyFileError> {
+        let path = &self.0;
         let failed = |source| KeyFileError::Read {
-            path: path.to_owned(),
+            path: path.clone(),
             source,
         };
         let file = fs::File::open(path).map_err(failed)?;
-        let version = FileVersion::of(&file.metadata().map_err(failed)?);
         let mut text = String::new();
         file.take(LARGEST_FILE + 1)
             .read_to_string(&mut text)
             .map_err(failed)?;
         if text.len() as u64 > LARGEST_FILE {
-            return Err(KeyFileError::TooLarge {
-                path: path.to_owned(),
-            });
+            return Err(KeyFileError::TooLarge { path: path.clone() });
         }
-        Ok(Self {
-            keys: Keys::parse(&text, path)?,
-            version,
-        })
-    }
-
-    fn refresh(&mut self, path: &Path) {
-        let version = fs::metadata(path)
-            .ok()
-            .and_then(|metadata| FileVersion::of(&metadata));
-        if version == self.version {
-            return;
-        }
-        match Self::read(path) {
-            Ok(read) => {
-                info!(path = %path.display(), keys = read.keys.0.len(), "key file was read again");
-                *self = read;
-            }
-            Err(error) => {
-                warn!(
-                    error = &error as &dyn std::error::Error,
-                    "key file changed and cannot be used; the keys stay as they were"
-                );
-                // Until it changes again: the same complaint at each call would fill the log.
-                self.version = version;
-            }
-        }
-    }
-}
-
-/// Tells a file from the one that was there before, also when an editor put a new one in its place within a clock tick.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct FileVersion {
-    modified: SystemTime,
-    inode: u64,
-    bytes: u64,
-}
-
-impl FileVersion {
-    fn of(metadata: &fs::Metadata) -> Option<Self> {
-        Some(Self {
-            modified: metadata.modified().ok()?,
-            inode: metadata.ino(),
-            bytes: metadata.len(),
-        })
+        Keys::parse(&text, path)
     }
 }
 

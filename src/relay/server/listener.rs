@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::future::{Future, pending};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,7 +25,9 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
-/// The server's certificate chain and private key, as PEM files.
+use super::reread::{Files, Reread};
+
+/// The server's certificate chain and private key, as PEM files. Read again when they change.
 #[derive(Clone, Debug)]
 pub struct TlsFiles {
     pub certificate: PathBuf,
@@ -35,7 +37,21 @@ pub struct TlsFiles {
 impl TlsFiles {
     /// Reads both, so that what is wrong with them is told before anything is served.
     pub fn check(&self) -> Result<(), ServeError> {
-        acceptor(self).map(drop)
+        self.read().map(drop)
+    }
+}
+
+impl Files for TlsFiles {
+    const WHAT: &'static str = "TLS certificate or key";
+    type Content = TlsAcceptor;
+    type Error = ServeError;
+
+    fn paths(&self) -> Vec<&Path> {
+        vec![&self.certificate, &self.key]
+    }
+
+    fn read(&self) -> Result<TlsAcceptor, ServeError> {
+        acceptor(self)
     }
 }
 
@@ -63,7 +79,7 @@ pub async fn serve(
     router: Router,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
-    let tls = tls.as_ref().map(acceptor).transpose()?;
+    let tls = tls.map(Reread::open).transpose()?;
     let (closing_sender, closing) = watch::channel(false);
     let server = Arc::new(Server {
         tls,
@@ -141,7 +157,7 @@ async fn accept(
 
 /// What every connection needs.
 struct Server {
-    tls: Option<TlsAcceptor>,
+    tls: Option<Reread<TlsFiles>>,
     router: Router,
     handshakes: Semaphore,
 }
@@ -153,6 +169,7 @@ impl Server {
         let Some(tls) = &self.tls else {
             return self.speak_http(stream, seat).await;
         };
+        let tls = tls.with(TlsAcceptor::clone);
         let handshake = timeout(HANDSHAKE_DEADLINE, async {
             let _turn = self.handshakes.acquire().await;
             tls.accept(stream).await

@@ -29,14 +29,12 @@ use std::time::Duration;
 use tracing::{debug, info, warn};
 
 use crate::relay::message::{FromRelay, ToRelay};
-use crate::viewer::IceServer;
 
 use self::room::{Room, ViewerNames};
 
 /// All rooms of one relay.
 #[derive(Debug)]
 pub(super) struct Rooms {
-    ice_servers: Vec<IceServer>,
     names: ViewerNames,
     rooms: BTreeMap<RoomName, Room>,
     /// Where each connection is. One that was refused or replaced is nowhere, and what it still says is dropped.
@@ -48,9 +46,8 @@ pub(super) struct Rooms {
 
 impl Rooms {
     /// `seed` tells this relay's viewer ids from those of an earlier run, whose viewers may still be running.
-    pub(super) fn new(ice_servers: Vec<IceServer>, seed: u64) -> Self {
+    pub(super) fn new(seed: u64) -> Self {
         Self {
-            ice_servers,
             names: ViewerNames::new(seed),
             rooms: BTreeMap::new(),
             places: BTreeMap::new(),
@@ -83,6 +80,7 @@ impl Rooms {
                 connection,
                 departure,
             } => self.left(connection, departure),
+            Input::Renewed => self.welcome_all(),
         }
     }
 
@@ -98,6 +96,15 @@ impl Rooms {
     /// How many dashboards are here.
     pub(super) fn dashboards(&self) -> usize {
         self.places.len() - self.robots
+    }
+
+    fn welcome_all(&mut self) {
+        let welcome =
+            |(connection, (name, _)): (&ConnectionId, &(RoomName, Role))| Action::Welcome {
+                connection: *connection,
+                robot: name.robot.clone(),
+            };
+        self.actions.extend(self.places.iter().map(welcome));
     }
 
     fn robot_arrived(&mut self, connection: ConnectionId, name: RoomName) {
@@ -128,7 +135,10 @@ impl Rooms {
         info!(robot = %name, "robot is here");
         self.places.insert(connection, (name.clone(), Role::Robot));
         self.robots += 1;
-        self.welcome(connection);
+        self.actions.push_back(Action::Welcome {
+            connection,
+            robot: name.robot.clone(),
+        });
         self.rooms.entry(name).or_default().robot_arrived(
             connection,
             &mut self.names,
@@ -149,8 +159,11 @@ impl Rooms {
         debug!(robot = %name, dashboard = %connection, "dashboard is here");
         room.dashboard_arrived(connection);
         let online = room.has_robot();
+        self.actions.push_back(Action::Welcome {
+            connection,
+            robot: name.robot.clone(),
+        });
         self.places.insert(connection, (name, Role::Dashboard));
-        self.welcome(connection);
         self.tell(connection, Message::Presence { online });
     }
 
@@ -211,14 +224,6 @@ impl Rooms {
         }
     }
 
-    fn welcome(&mut self, connection: ConnectionId) {
-        let welcome = FromRelay::Welcome {
-            ice_servers: self.ice_servers.clone(),
-            features: vec!["viewer_id".into()],
-        };
-        self.tell(connection, Message::FromRelay(welcome));
-    }
-
     fn refuse(&mut self, connection: ConnectionId, message: String) {
         self.tell(
             connection,
@@ -263,11 +268,19 @@ pub(super) enum Input {
         connection: ConnectionId,
         departure: Departure,
     },
+    /// What a welcome says is another than before.
+    Renewed,
 }
 
 /// What the relay does about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Action {
+    /// Tells who serves it, and what this relay can do.
+    Welcome {
+        connection: ConnectionId,
+        /// The robot that it is, or that it wants to see.
+        robot: String,
+    },
     Tell {
         connection: ConnectionId,
         message: Message,

@@ -1,15 +1,19 @@
 //! The one task that owns the rooms: connections send it what they hear, and it fills their outboxes.
+#![allow(clippy::disallowed_methods)] // a driver: reads the wall clock once per welcome
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::interval;
 use tracing::{debug, warn};
 
 use super::rooms::{Action, ConnectionId, Departure, Input, Message, Role, RoomName, Rooms};
+use super::turn::{IceServers, RENEWED_AFTER};
 use crate::relay::message::{FromRelay, MessageError, ToRelay};
 
 /// What a connection reports.
@@ -38,6 +42,8 @@ pub(super) enum Event {
         connection: ConnectionId,
         departure: Departure,
     },
+    /// The credentials that were given are getting old.
+    Renewed,
 }
 
 impl Event {
@@ -53,7 +59,8 @@ impl Event {
             | Self::RobotSaid { .. }
             | Self::DashboardSaid { .. }
             | Self::Garbled { .. }
-            | Self::Left { .. } => 1,
+            | Self::Left { .. }
+            | Self::Renewed => 1,
         }
     }
 }
@@ -70,25 +77,36 @@ pub(super) enum Garbled {
 #[derive(Debug)]
 pub(super) struct Switchboard {
     rooms: Rooms,
+    ice_servers: IceServers,
     outboxes: BTreeMap<ConnectionId, Outbox>,
     counters: Arc<Counters>,
+    renewed_after: Duration,
 }
 
 impl Switchboard {
     /// Full (every connection talking at once) makes the connections wait, and so their sockets.
     pub(super) const QUEUE: usize = 256;
 
-    pub(super) fn new(rooms: Rooms, counters: Arc<Counters>) -> Self {
+    pub(super) fn new(rooms: Rooms, ice_servers: IceServers, counters: Arc<Counters>) -> Self {
         Self {
             rooms,
+            ice_servers,
             outboxes: BTreeMap::new(),
             counters,
+            renewed_after: RENEWED_AFTER,
         }
     }
 
     /// Runs until the relay and all its connections are gone.
     pub(super) async fn run(mut self, mut events: mpsc::Receiver<Event>) {
-        while let Some(event) = events.recv().await {
+        let mut renewals = interval(self.renewed_after);
+        renewals.reset();
+        loop {
+            let event = tokio::select! {
+                event = events.recv() => event,
+                _ = renewals.tick(), if self.ice_servers.expire() => Some(Event::Renewed),
+            };
+            let Some(event) = event else { return };
             self.turn(event);
             self.counters
                 .robots
@@ -153,9 +171,14 @@ impl Switchboard {
                     departure,
                 });
             }
+            Event::Renewed => self.rooms.handle(Input::Renewed),
         }
         while let Some(action) = self.rooms.poll_action() {
             match action {
+                Action::Welcome { connection, robot } => {
+                    let welcome = Message::FromRelay(self.welcome(&robot));
+                    self.put(connection, Letter::Text(welcome.to_json()));
+                }
                 Action::Tell {
                     connection,
                     message,
@@ -166,6 +189,13 @@ impl Switchboard {
                     reason,
                 } => self.put(connection, Letter::Close { code, reason }),
             }
+        }
+    }
+
+    fn welcome(&self, robot: &str) -> FromRelay {
+        FromRelay::Welcome {
+            ice_servers: self.ice_servers.told(robot, SystemTime::now()),
+            features: vec!["viewer_id".into()],
         }
     }
 
@@ -271,6 +301,7 @@ mod tests {
     use tokio::sync::oneshot::error::TryRecvError;
 
     use super::*;
+    use crate::viewer::IceServer;
 
     fn text(bytes: usize) -> Letter {
         Letter::Text("x".repeat(bytes))
@@ -293,8 +324,8 @@ mod tests {
     #[test]
     fn connection_whose_outbox_is_full_is_cut_and_leaves_its_room() {
         let counters = Arc::new(Counters::default());
-        let rooms = Rooms::new(Vec::new(), 0);
-        let mut switchboard = Switchboard::new(rooms, Arc::clone(&counters));
+        let ice_servers = IceServers::new(Vec::new(), None).unwrap();
+        let mut switchboard = Switchboard::new(Rooms::new(0), ice_servers, Arc::clone(&counters));
         let connection = ConnectionId(1);
         let (outbox, mut inbox) = Outbox::new(Role::Dashboard);
         switchboard.turn(Event::Arrived {
@@ -315,5 +346,41 @@ mod tests {
         assert_eq!(inbox.cut.try_recv(), Err(TryRecvError::Closed));
         assert_eq!(switchboard.rooms.dashboards(), 0);
         assert_eq!(counters.rejected.load(Ordering::Relaxed), 1);
+    }
+
+    #[tokio::test]
+    async fn who_stays_is_given_new_turn_logins_before_the_old_ones_end() {
+        let file = std::env::temp_dir().join(format!("rovercast-turn-{}", std::process::id()));
+        std::fs::write(&file, "north\n").unwrap();
+        let servers = vec![IceServer {
+            urls: vec!["turn:turn.example.com".into()],
+            username: None,
+            credential: None,
+        }];
+        let ice_servers = IceServers::new(servers, Some(file.clone())).unwrap();
+        let mut switchboard = Switchboard::new(Rooms::new(0), ice_servers, Arc::default());
+        switchboard.renewed_after = Duration::from_millis(20);
+        let (events, received) = mpsc::channel(1);
+        tokio::spawn(switchboard.run(received));
+        let (outbox, mut inbox) = Outbox::new(Role::Robot);
+        let arrived = Event::Arrived {
+            connection: ConnectionId(1),
+            room: RoomName {
+                robot: "rover".into(),
+                camera: None,
+            },
+            role: Role::Robot,
+            outbox,
+        };
+        events.send(arrived).await.unwrap();
+
+        for _ in 0..3 {
+            let letter = inbox.letters.recv().await;
+            let Some(Letter::Text(text)) = letter else {
+                panic!("{letter:?}");
+            };
+            assert!(text.contains(":rover\",\"credential\":\""), "{text}");
+        }
+        std::fs::remove_file(file).unwrap();
     }
 }

@@ -30,7 +30,7 @@ use webrtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit,
 use webrtc::runtime::Runtime;
 
 use super::PeerSettings;
-use super::ports::Binding;
+use super::ports::{Binding, can_ask_for_local_names};
 use super::stream::{CAPTURE_TIME_URI, PLAYOUT_DELAY_URI, Stream, StreamHandle, TRANSPORT_CC_URI};
 use crate::media::h264::ProfileLevelId;
 use crate::viewer::{IceCandidate, IceServer};
@@ -40,6 +40,8 @@ use crate::viewer::{IceCandidate, IceServer};
 pub(super) enum Happening {
     Candidate(IceCandidate),
     State(RTCPeerConnectionState),
+    /// The crate's loop ended.
+    Stopped,
 }
 
 pub(super) struct Connection {
@@ -132,18 +134,19 @@ impl Connection {
         self.offer().await
     }
 
-    pub(super) async fn answer(&self, sdp: String) -> Result<()> {
-        let answer = RTCSessionDescription::answer(sdp)?;
+    pub(super) async fn answer(&self, sdp: String) -> std::result::Result<(), AnswerError> {
+        let answer = RTCSessionDescription::answer(sdp).map_err(|_| AnswerError::Unreadable)?;
+        let read = answer.unmarshal().map_err(|_| AnswerError::Unreadable)?;
         // Port 0 refuses a media section (RFC 9429, section 5.3.1); the crate would wait for packets that never come.
-        let takes_video = answer
-            .unmarshal()?
+        let takes_video = read
             .media_descriptions
             .iter()
             .any(|media| media.media_name.media == "video" && media.media_name.port.value != 0);
         if !takes_video {
-            return Err(refused());
+            return Err(AnswerError::NoVideo);
         }
-        self.peer.set_remote_description(answer).await
+        let taken = self.peer.set_remote_description(answer).await;
+        taken.map_err(|_| AnswerError::Unfit)
     }
 
     pub(super) async fn add_candidate(&self, candidate: IceCandidate) -> Result<()> {
@@ -165,7 +168,7 @@ impl Connection {
     pub(super) async fn send(&self, stream: &StreamHandle) -> Result<()> {
         match stream.nudge() {
             Some(nudge) => self.track.write_rtp(nudge).await,
-            None => Err(refused()),
+            None => Err(Error::Other("the browser took no H.264 video".to_owned())),
         }
     }
 
@@ -188,6 +191,18 @@ impl Connection {
     pub(super) async fn close(&self) -> Result<()> {
         self.peer.close().await
     }
+}
+
+/// Why an answer is of no use. The crate's own words repeat what they could not read: addresses, and the password of the ICE
+/// session. These go to the relay and into the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum AnswerError {
+    #[error("it is no session description that can be read")]
+    Unreadable,
+    #[error("it takes no H.264 video")]
+    NoVideo,
+    #[error("it does not fit the offer: codec, media section, ICE or DTLS parameters")]
+    Unfit,
 }
 
 struct Handler {
@@ -225,10 +240,6 @@ impl PeerConnectionEventHandler for Handler {
     async fn on_connection_state_change(&self, state: RTCPeerConnectionState) {
         self.tell(Happening::State(state));
     }
-}
-
-fn refused() -> Error {
-    Error::Other("it takes no H.264 video".to_owned())
 }
 
 /// A family without a single address is bound to its wildcard, which is no address to come to.
@@ -292,7 +303,11 @@ fn setting_engine(settings: &PeerSettings) -> SettingEngine {
     let at_once = Some(Duration::ZERO);
     SettingEngineBuilder::new()
         .with_include_loopback_candidate(settings.loopback)
-        .with_multicast_dns_mode(MulticastDnsMode::QueryOnly)
+        .with_multicast_dns_mode(if can_ask_for_local_names() {
+            MulticastDnsMode::QueryOnly
+        } else {
+            MulticastDnsMode::Disabled
+        })
         // The sockets of addresses that are gone lead nowhere.
         .with_discard_local_candidates_during_ice_restart(true)
         // Browsers hide their addresses; their own checks arrive a second before a hidden name is resolved. The first pair

@@ -1,29 +1,58 @@
 # shellcheck shell=bash
-# Turns the runner's lines into the run's report, and decides what is kept. Sourced by ../run; uses SHARE, LOGS, KEEP.
+# Turns the runner's lines into the run's report, and decides what is kept. Sourced by ../run; uses say, power_off, BOARD, BOOT_SECONDS, SHARE, LOGS, KEEP.
 
 PASSED=0 FAILED=0 SKIPPED=0
 
-# report_all NAME...: reads the runner's lines; scenarios it never spoke of have failed.
+# report_all NAME...: reads the runner's lines. Leaves in UNHEARD those that it never spoke of, without the one it died in.
 report_all() {
-    local line name
+    local line name running='' patience=$BOOT_SECONDS
     declare -A heard=()
-    while read -r line; do
+    while read -r -t "$patience" line || when_silent $?; do
+        line=${line%$'\r'}
         case $line in
+        "begin "*)
+            running=${line#begin }
+            patience=$(($(deadline_of "$running") + GRACE_SECONDS))
+            ;;
         "ok "* | "not-ok "* | "skipped "*)
             name=$(cut -d' ' -f2 <<< "$line")
             heard[$name]=1
+            running=''
             report "$line"
             ;;
         done) ;;
         *) echo "$line" >> "$LOGS/runner.log" ;;
         esac
+        line=''
     done
+    # A board that ended before a scenario began has the first on its account: or it would be booted for ever.
+    if [ ${#heard[@]} = 0 ]; then running=${running:-$1}; fi
+    UNHEARD=()
     for name in "$@"; do
-        if [ -z "${heard[$name]:-}" ]; then
-            report "not-ok $name 0 nothing was heard of it: see the logs of the run itself"
+        if [ -n "${heard[$name]:-}" ]; then continue; fi
+        if [ "$name" = "$running" ]; then
+            report "not-ok $name 0 the board came to its end: see the logs of the run itself"
+        else
+            UNHEARD+=("$name")
         fi
     done
 }
+
+# when_silent STATUS: what read(1) said. True only once, after a time-out: the board is switched off, and its last words are read.
+when_silent() {
+    if [ "$1" -le 128 ]; then return 1; fi
+    say "the board is silent for too long: switched off"
+    power_off
+}
+
+deadline_of() {
+    local own
+    own=$(sed -n 's/^# deadline: \([0-9]*\) s$/\1/p' "$BOARD/scenarios/$1.sh")
+    echo "${own:-60}"
+}
+
+# After its deadline a scenario is looked at, killed and cleaned up by the board itself.
+GRACE_SECONDS=90
 
 # report LINE: one scenario's verdict, after the host has looked at what it left.
 report() {

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""A USB camera in user space: UVC 1.0, YUY2 320x240 at 15 per second over a bulk endpoint, spoken over USB/IP.
+"""A USB camera in user space: UVC 1.0, YUY2 320x240 and MJPEG 640x480 at 15 per second over a bulk endpoint, spoken over USB/IP.
 
 Listens on a free port of the loopback and prints it. A connection's first line says what it is for:
   plug    the rest of the connection is USB/IP between this camera and the client's vhci-hcd, from the first URB on
   unplug  the cable is pulled: the camera's connection ends in the middle of whatever it was doing
 
-Linux: Documentation/usb/usbip_protocol.rst. Not simulated: MJPEG, isochronous transfer, camera controls.
+Linux: Documentation/usb/usbip_protocol.rst. Not simulated: isochronous transfer, camera controls.
 """
 import select
 import socket
@@ -13,8 +13,15 @@ import struct
 import threading
 import time
 
+import mjpeg
+
 WIDTH, HEIGHT, FPS = 320, 240, 15
 FRAME_BYTES = WIDTH * HEIGHT * 2
+# Formats are counted from 1.
+YUY2, MJPEG = 1, 2
+MJPEG_WIDTH, MJPEG_HEIGHT = 640, 480
+MJPEG_BYTES = 128 * 1024  # no picture is larger
+MJPEG_PICTURES = 32
 FRAME_INTERVAL = 10_000_000 // FPS  # 100 ns
 MAX_PAYLOAD = 16384
 BULK_IN = 0x81
@@ -41,14 +48,12 @@ def configuration_descriptor():
 
     yuy2 = b"YUY2\x00\x00\x10\x00\x80\x00\x00\xaa\x00\x38\x9b\x71"
     format_ = struct.pack("<BBBBB", 27, 0x24, 4, 1, 1) + yuy2 + struct.pack("<BBBBBB", 16, 1, 0, 0, 0, 0)
-    bits = FRAME_BYTES * FPS * 8
-    frame = struct.pack(
-        "<BBBBBHHIIIIBI", 30, 0x24, 5, 1, 0, WIDTH, HEIGHT, bits, bits, FRAME_BYTES, FRAME_INTERVAL, 1, FRAME_INTERVAL
-    )
     color = struct.pack("<BBBBBB", 6, 0x24, 0x0D, 1, 1, 4)
-    formats = format_ + frame + color
+    mjpeg_format = struct.pack("<BBBBBBBBBBB", 11, 0x24, 6, MJPEG, 1, 1, 1, 0, 0, 0, 0)
+    formats = format_ + frame_descriptor(5, WIDTH, HEIGHT, FRAME_BYTES) + color
+    formats += mjpeg_format + frame_descriptor(7, MJPEG_WIDTH, MJPEG_HEIGHT, MJPEG_BYTES) + color
     streaming = (
-        struct.pack("<BBBBHBBBBBBBB", 14, 0x24, 1, 1, 14 + len(formats), BULK_IN, 0, 2, 0, 0, 0, 1, 0) + formats
+        struct.pack("<BBBBHBBBBBBBBB", 15, 0x24, 1, 2, 15 + len(formats), BULK_IN, 0, 2, 0, 0, 0, 1, 0, 0) + formats
     )
 
     body = struct.pack("<BBBBBBBB", 8, 11, 0, 2, 0x0E, 3, 0, 0)
@@ -58,6 +63,13 @@ def configuration_descriptor():
     return struct.pack("<BBHBBBBB", 9, 2, 9 + len(body), 2, 1, 0, 0x80, 250) + body
 
 
+def frame_descriptor(subtype, width, height, size):
+    bits = size * FPS * 8
+    return struct.pack(
+        "<BBBBBHHIIIIBI", 30, 0x24, subtype, 1, 0, width, height, bits, bits, size, FRAME_INTERVAL, 1, FRAME_INTERVAL
+    )
+
+
 def string_descriptor(index):
     if index == 0:
         return b"\x04\x03\x09\x04"
@@ -65,8 +77,21 @@ def string_descriptor(index):
     return bytes([len(text) + 2, 3]) + text
 
 
-def probe_control():
-    return struct.pack("<HBBIHHHHHII", 1, 1, 1, FRAME_INTERVAL, 0, 0, 0, 0, 0, FRAME_BYTES, MAX_PAYLOAD)
+def probe_control(format_):
+    size = MJPEG_BYTES if format_ == MJPEG else FRAME_BYTES
+    return struct.pack("<HBBIHHHHHII", 1, format_, 1, FRAME_INTERVAL, 0, 0, 0, 0, 0, size, MAX_PAYLOAD)
+
+
+def mjpeg_picture(number):
+    """A slope of grey that wanders, and a coloured bar that falls."""
+
+    def shade(column, row):
+        if row % MJPEG_PICTURES == number:
+            return 200, 180, 90, 200
+        grey = (column + row + number) % MJPEG_PICTURES * 4 + 60
+        return grey, grey + 2, 128, 128
+
+    return mjpeg.jpeg(MJPEG_WIDTH, MJPEG_HEIGHT, shade)
 
 
 class Camera:
@@ -82,6 +107,7 @@ class Camera:
         self.frames = 0
         self.frame_id = 0
         self.next_frame_at = 0.0
+        self.format = YUY2
 
     def run(self):
         while True:
@@ -117,7 +143,9 @@ class Camera:
         return None
 
     def draw(self):
-        """A grey that brightens with every picture, and a coloured bar of 16 rows."""
+        """YUY2: a grey that brightens with every picture, and a coloured bar of 16 rows."""
+        if self.format == MJPEG:
+            return MJPEG_LOOP[self.frames % MJPEG_PICTURES]
         grey = self.frames * 4 & 255
         bar = WIDTH * 8
         return bytes([grey, 128, grey, 128]) * (FRAME_BYTES // 4 - bar) + bytes([235, 90, 235, 200]) * bar
@@ -171,7 +199,7 @@ class Camera:
         if kind & 0x60 == 0:
             answer = self.standard_request(request, value)
         elif index & 255 == 1 and value >> 8 in (1, 2):  # video streaming: probe and commit
-            answer = self.streaming_request(request)
+            answer = self.streaming_request(request, data)
         else:
             answer = None
         if not device_to_host and answer is not None:
@@ -195,10 +223,11 @@ class Camera:
             return configuration_descriptor()
         return string_descriptor(index) if kind == 3 and index < 4 else None
 
-    @staticmethod
-    def streaming_request(request):
+    def streaming_request(self, request, data):
+        if request == SET_CUR and len(data) > 2:
+            self.format = data[2] if data[2] in (YUY2, MJPEG) else YUY2
         if request in (GET_CUR, GET_MIN, GET_MAX, GET_DEF):
-            return probe_control()
+            return probe_control(self.format)
         return {SET_CUR: b"", GET_LEN: struct.pack("<H", 26), GET_INFO: b"\3"}.get(request)
 
 
@@ -243,6 +272,9 @@ def main():
         else:
             link.close()
 
+
+# Coded once: 640x480 takes this machine longer than a fifteenth of a second.
+MJPEG_LOOP = [mjpeg_picture(number) for number in range(MJPEG_PICTURES)]
 
 if __name__ == "__main__":
     main()

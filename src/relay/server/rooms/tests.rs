@@ -17,7 +17,7 @@ struct Scene {
 impl Scene {
     fn new() -> Self {
         Self {
-            rooms: Rooms::new(Vec::new(), 0xabc),
+            rooms: Rooms::new(0xabc),
         }
     }
 
@@ -146,9 +146,24 @@ fn codes_told_to(connection: ConnectionId, actions: &[Action]) -> Vec<String> {
                     Message::FromRelay(FromRelay::Error { code, .. })
                     | Message::ToRelay(ToRelay::Error { code, .. }),
             } if *told == connection => code.clone(),
-            Action::Tell { .. } | Action::Close { .. } => None,
+            Action::Welcome { .. } | Action::Tell { .. } | Action::Close { .. } => None,
         })
         .collect()
+}
+
+#[test]
+fn everybody_is_welcomed_and_welcomed_again_when_logins_get_old() {
+    let mut scene = Scene::new();
+    let welcome = |connection| Action::Welcome {
+        connection,
+        robot: "rover".into(),
+    };
+    assert_eq!(scene.arrives(ROBOT, Role::Robot), [welcome(ROBOT)]);
+    assert_eq!(scene.arrives(ALICE, Role::Dashboard)[0], welcome(ALICE));
+    assert_eq!(
+        scene.handle(Input::Renewed),
+        [welcome(ROBOT), welcome(ALICE)]
+    );
 }
 
 #[test]
@@ -418,7 +433,7 @@ fn viewer_of(message: &FromRelay) -> Option<&ViewerId> {
 proptest! {
     #[test]
     fn any_inputs_in_any_order_keep_the_policy(steps in proptest::collection::vec(step(), 1..120)) {
-        let mut rooms = Rooms::new(Vec::new(), 0xabc);
+        let mut rooms = Rooms::new(0xabc);
         // What the test knows by itself: where each connection belongs, and which robot is the newest of each room.
         let mut members: Vec<(ConnectionId, usize, Role)> = Vec::new();
         let mut newest: BTreeMap<usize, ConnectionId> = BTreeMap::new();
@@ -463,6 +478,11 @@ proptest! {
                 let (to, message) = match action {
                     Action::Close { connection, .. } => {
                         prop_assert_ne!(newest.get(&place), Some(&connection), "closed the newest robot");
+                        continue;
+                    }
+                    Action::Welcome { connection, robot } => {
+                        let known = members.iter().find(|member| member.0 == connection);
+                        prop_assert!(known.is_some_and(|member| format!("r{}", member.1) == robot), "welcomed as another");
                         continue;
                     }
                     Action::Tell { connection, message } => (connection, message),

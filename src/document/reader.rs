@@ -6,15 +6,14 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use super::document::{Node, Table, Value, quoted};
 use super::problem::Findings;
-use super::text;
+use super::{Node, Table, Value, quoted, text};
 
-/// One table of the configuration while it is read.
+/// One table of a document while it is read.
 ///
 /// A key that is absent or wrong comes back as `None`. A wrong one was reported, so a default in its place is never used.
 #[derive(Debug)]
-pub(super) struct Section<'f, 's> {
+pub(crate) struct Section<'f, 's> {
     path: String,
     entries: Table,
     known: Vec<&'static str>,
@@ -22,7 +21,7 @@ pub(super) struct Section<'f, 's> {
 }
 
 /// Reads one table with `read`, then reports the keys that `read` did not ask for.
-pub(super) fn read_table<'s, T>(
+pub(crate) fn read_table<'s, T>(
     path: String,
     entries: Table,
     findings: &mut Findings<'s>,
@@ -41,7 +40,7 @@ pub(super) fn read_table<'s, T>(
 
 impl<'s> Section<'_, 's> {
     /// Whether the key is there. To ask for a key is to know it.
-    pub(super) fn has(&mut self, key: &'static str) -> bool {
+    pub(crate) fn has(&mut self, key: &'static str) -> bool {
         if !self.known.contains(&key) {
             self.known.push(key);
         }
@@ -49,7 +48,7 @@ impl<'s> Section<'_, 's> {
     }
 
     /// Text that `parse` turns into what it stands for; `parse` says what it got and what it expected.
-    pub(super) fn parsed<T>(
+    pub(crate) fn parsed<T>(
         &mut self,
         key: &'static str,
         parse: impl FnOnce(&str) -> Result<T, String>,
@@ -60,30 +59,68 @@ impl<'s> Section<'_, 's> {
     }
 
     /// Like `parsed`, and reports a key that is absent: `purpose` says what it is for.
-    pub(super) fn required<T>(
+    pub(crate) fn required<T>(
         &mut self,
         key: &'static str,
         parse: impl FnOnce(&str) -> Result<T, String>,
         purpose: &str,
     ) -> Option<T> {
-        if !self.has(key) {
-            self.report(key, format!("is missing when expecting {purpose}"));
-            return None;
-        }
+        self.require(key, purpose)?;
         self.parsed(key, parse)
     }
 
+    /// Like `whole`, and reports a key that is absent.
+    pub(crate) fn required_whole(
+        &mut self,
+        key: &'static str,
+        range: RangeInclusive<u32>,
+    ) -> Option<u32> {
+        self.require(key, "a whole number")?;
+        self.whole(key, range)
+    }
+
+    /// Like `flag`, and reports a key that is absent.
+    pub(crate) fn required_flag(&mut self, key: &'static str) -> Option<bool> {
+        self.require(key, "true or false")?;
+        self.flag(key)
+    }
+
+    /// Like `duration`, and reports a key that is absent.
+    pub(crate) fn required_duration(
+        &mut self,
+        key: &'static str,
+        range: RangeInclusive<Duration>,
+    ) -> Option<Duration> {
+        self.require(key, "a duration such as \"250 ms\"")?;
+        self.duration(key, range)
+    }
+
+    /// Like `each_parsed`, and reports a list that is absent or empty.
+    pub(crate) fn some_parsed<T>(
+        &mut self,
+        key: &'static str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<Vec<T>> {
+        self.require(key, "a list of texts")?;
+        let parsed = self.each_parsed(key, parse)?;
+        if parsed.is_empty() {
+            self.report(key, "got an empty list when expecting one entry or more");
+            return None;
+        }
+        Some(parsed)
+    }
+
     /// The path of a file.
-    pub(super) fn path(&mut self, key: &'static str) -> Option<PathBuf> {
+    pub(crate) fn path(&mut self, key: &'static str) -> Option<PathBuf> {
         self.parsed(key, text::path)
     }
 
     /// The path of a file with a secret in it.
-    pub(super) fn secret_path(&mut self, key: &'static str) -> Option<PathBuf> {
+    pub(crate) fn secret_path(&mut self, key: &'static str) -> Option<PathBuf> {
         self.parsed(key, text::secret_path)
     }
 
-    pub(super) fn duration(
+    pub(crate) fn duration(
         &mut self,
         key: &'static str,
         range: RangeInclusive<Duration>,
@@ -91,7 +128,7 @@ impl<'s> Section<'_, 's> {
         self.parsed(key, |written| text::duration(written, range))
     }
 
-    pub(super) fn whole(&mut self, key: &'static str, range: RangeInclusive<u32>) -> Option<u32> {
+    pub(crate) fn whole(&mut self, key: &'static str, range: RangeInclusive<u32>) -> Option<u32> {
         let node = self.take(key)?;
         let number = match &node.value {
             Value::Whole(number) => u32::try_from(*number).ok(),
@@ -112,7 +149,7 @@ impl<'s> Section<'_, 's> {
         self.accept(key, outcome)
     }
 
-    pub(super) fn flag(&mut self, key: &'static str) -> Option<bool> {
+    pub(crate) fn flag(&mut self, key: &'static str) -> Option<bool> {
         let node = self.take(key)?;
         let flag = match &node.value {
             Value::Flag(flag) => Some(*flag),
@@ -130,7 +167,7 @@ impl<'s> Section<'_, 's> {
     }
 
     /// Text that no message repeats.
-    pub(super) fn secret(&mut self, key: &'static str) -> Option<SecretString> {
+    pub(crate) fn secret(&mut self, key: &'static str) -> Option<SecretString> {
         let node = self.take(key)?;
         let outcome = match node.value {
             Value::Text(secret) | Value::Variable(secret) => Ok(SecretString::from(secret)),
@@ -145,7 +182,7 @@ impl<'s> Section<'_, 's> {
     }
 
     /// A list of texts; `None` when one of them is wrong.
-    pub(super) fn each_parsed<T>(
+    pub(crate) fn each_parsed<T>(
         &mut self,
         key: &'static str,
         parse: impl Fn(&str) -> Result<T, String>,
@@ -165,7 +202,7 @@ impl<'s> Section<'_, 's> {
     }
 
     /// A table inside this one. When it is absent, `read` sees an empty one and its defaults come about.
-    pub(super) fn table<T>(
+    pub(crate) fn table<T>(
         &mut self,
         key: &'static str,
         read: impl FnOnce(&mut Section<'_, 's>) -> T,
@@ -187,7 +224,7 @@ impl<'s> Section<'_, 's> {
     }
 
     /// A list of tables.
-    pub(super) fn each_table<T>(
+    pub(crate) fn each_table<T>(
         &mut self,
         key: &'static str,
         mut read: impl FnMut(&mut Section<'_, 's>) -> T,
@@ -209,7 +246,7 @@ impl<'s> Section<'_, 's> {
     }
 
     /// Reports a problem with a key of this table.
-    pub(super) fn report(&mut self, key: &str, what: impl Into<String>) {
+    pub(crate) fn report(&mut self, key: &str, what: impl Into<String>) {
         let path = self.key_path(key);
         self.findings.report(&path, what);
     }
@@ -242,6 +279,14 @@ impl<'s> Section<'_, 's> {
             named.push((path, item));
         }
         Some(named)
+    }
+
+    fn require(&mut self, key: &'static str, purpose: &str) -> Option<()> {
+        if self.has(key) {
+            return Some(());
+        }
+        self.report(key, format!("is missing when expecting {purpose}"));
+        None
     }
 
     fn take(&mut self, key: &'static str) -> Option<Node> {
@@ -284,7 +329,7 @@ impl<'s> Section<'_, 's> {
     }
 }
 
-fn as_text(node: &Node) -> Result<&str, String> {
+pub(crate) fn as_text(node: &Node) -> Result<&str, String> {
     match &node.value {
         Value::Text(text) | Value::Variable(text) => Ok(text),
         Value::Whole(_)
@@ -310,13 +355,13 @@ fn join(path: &str, key: &str) -> String {
 /// The known key that a wrong one was probably meant to be: two slips of the finger away, or cut short.
 fn closest<'k>(wrong: &str, known: &[&'k str]) -> Option<&'k str> {
     let wrong = wrong.to_ascii_lowercase();
-    let cut_short = |key: &&&str| wrong.len() >= 3 && key.starts_with(&wrong);
+    let cut_short = |key: &&&str| wrong.len() >= 3 && key.to_ascii_lowercase().starts_with(&wrong);
     if let Some(key) = known.iter().find(cut_short) {
         return Some(key);
     }
     known
         .iter()
-        .map(|key| (distance(&wrong, key), *key))
+        .map(|key| (distance(&wrong, &key.to_ascii_lowercase()), *key))
         .filter(|(distance, key)| *distance <= 2 && *distance < key.len())
         .min()
         .map(|(_, key)| key)
@@ -346,7 +391,7 @@ fn distance(a: &str, b: &str) -> usize {
 }
 
 /// More cameras than any board encodes, and more ICE servers than any browser likes to ask (Chromium warns from five on).
-const LONGEST_LIST: usize = 16;
+pub(crate) const LONGEST_LIST: usize = 16;
 
 #[cfg(test)]
 mod tests {

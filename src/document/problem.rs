@@ -1,4 +1,4 @@
-//! What is wrong with a configuration, and where: `rovercast.toml:7:9: camera[0].fps: got "thirty" when expecting …`.
+//! What is wrong with a document, and where: `rovercast.toml:7:9: camera[0].fps: got "thirty" when expecting …`.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -21,20 +21,20 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Everything that is wrong with a configuration, in the order of the file, one problem a line.
+/// Everything that is wrong with a document, in the order of the file, one problem a line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", lines(problems))]
-pub struct ConfigError {
+pub struct DocumentError {
     problems: Vec<Problem>,
 }
 
-impl ConfigError {
+impl DocumentError {
     /// Never empty.
     pub fn problems(&self) -> &[Problem] {
         &self.problems
     }
 
-    pub(super) fn unless_empty(problems: Vec<Problem>) -> Result<(), Self> {
+    pub(crate) fn unless_empty(problems: Vec<Problem>) -> Result<(), Self> {
         if problems.is_empty() {
             return Ok(());
         }
@@ -49,16 +49,18 @@ fn lines(problems: &[Problem]) -> String {
 
 /// Where a value came from. The order is the order of reporting: the file from top to bottom, then the variables.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Place {
+pub(crate) enum Place {
     /// So many bytes into the file.
     Offset(usize),
+    /// Another file of this name, which is fine by itself.
+    File(String),
     /// An environment variable of this name.
     Variable(String),
 }
 
-/// Collects what is wrong while a configuration is read, and remembers where each key stands.
+/// Collects what is wrong while a document is read, and remembers where each key stands.
 #[derive(Debug)]
-pub(super) struct Findings<'s> {
+pub(crate) struct Findings<'s> {
     file: &'s str,
     source: &'s [u8],
     places: BTreeMap<String, Place>,
@@ -69,7 +71,7 @@ pub(super) struct Findings<'s> {
 
 impl<'s> Findings<'s> {
     /// `source` is the content of `file`, which need not be text.
-    pub(super) fn new(file: &'s str, source: &'s [u8]) -> Self {
+    pub(crate) fn new(file: &'s str, source: &'s [u8]) -> Self {
         Self {
             file,
             source,
@@ -79,26 +81,30 @@ impl<'s> Findings<'s> {
         }
     }
 
-    pub(super) fn remember(&mut self, key: &str, place: &Place) {
+    pub(crate) fn remember(&mut self, key: &str, place: &Place) {
         self.places.insert(key.to_owned(), place.clone());
     }
 
     /// Reports a problem with a key, at its place or that of the nearest table around it.
-    pub(super) fn report(&mut self, key: &str, what: impl Into<String>) {
+    pub(crate) fn report(&mut self, key: &str, what: impl Into<String>) {
         let place = nearest(&self.places, key).cloned();
         self.push(place, key, what.into());
     }
 
-    pub(super) fn report_at(&mut self, place: Place, key: &str, what: impl Into<String>) {
+    pub(crate) fn report_at(&mut self, place: Place, key: &str, what: impl Into<String>) {
         self.push(Some(place), key, what.into());
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn file(&self) -> &'s str {
+        self.file
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
         self.problems.is_empty()
     }
 
     /// In the order of the file.
-    pub(super) fn into_error(mut self) -> ConfigError {
+    pub(crate) fn into_error(mut self) -> DocumentError {
         self.problems.sort_by(|(a, _), (b, _)| a.cmp(b));
         let rest = self.is_cut.then(|| Problem {
             place: self.file.to_owned(),
@@ -106,12 +112,12 @@ impl<'s> Findings<'s> {
             what: "and more".to_owned(),
         });
         let problems = self.problems.into_iter().map(|(_, problem)| problem);
-        ConfigError {
+        DocumentError {
             problems: problems.chain(rest).collect(),
         }
     }
 
-    pub(super) fn into_places(self) -> Places {
+    pub(crate) fn into_places(self) -> Places {
         let keys = self.places.iter();
         Places {
             keys: keys
@@ -143,21 +149,21 @@ impl<'s> Findings<'s> {
                 let (line, column) = line_and_column(self.source, *offset);
                 format!("{}:{line}:{column}", self.file)
             }
-            Place::Variable(name) => name.clone(),
+            Place::File(name) | Place::Variable(name) => name.clone(),
         }
     }
 }
 
-/// Where each key of a configuration came from, for problems that are found after reading it.
+/// Where each key of a document came from, for problems that are found after reading it.
 #[derive(Clone, Debug)]
-pub(super) struct Places {
+pub(crate) struct Places {
     file: String,
     keys: BTreeMap<String, String>,
 }
 
 impl Places {
-    /// For a configuration that is in no file; `name` stands in its place.
-    pub(super) fn none(name: &str) -> Self {
+    /// For a document that is in no file; `name` stands in its place.
+    pub(crate) fn none(name: &str) -> Self {
         Self {
             file: name.to_owned(),
             keys: BTreeMap::new(),
@@ -165,11 +171,11 @@ impl Places {
     }
 
     #[cfg(test)]
-    pub(super) fn keys(&self) -> impl Iterator<Item = &String> {
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &String> {
         self.keys.keys()
     }
 
-    pub(super) fn problem(&self, key: &str, what: impl Into<String>) -> Problem {
+    pub(crate) fn problem(&self, key: &str, what: impl Into<String>) -> Problem {
         Problem {
             place: nearest(&self.keys, key).unwrap_or(&self.file).clone(),
             key: key.to_owned(),

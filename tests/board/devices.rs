@@ -1,0 +1,59 @@
+//! What is done to the board's devices from outside.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+pub(crate) fn node(variable: &str) -> PathBuf {
+    std::env::var_os(variable)
+        .unwrap_or_else(|| panic!("set {variable} to a node"))
+        .into()
+}
+
+pub(crate) fn camera() -> PathBuf {
+    node("ROVERCAST_CAMERA")
+}
+
+/// Sets a control of a camera, by its own name.
+pub(crate) fn control(camera: &PathBuf, assignment: &str) {
+    let done = Command::new("v4l2-ctl")
+        .arg("-d")
+        .arg(camera)
+        .args(["-c", assignment])
+        .status();
+    assert!(done.expect("v4l2-ctl is there").success(), "{assignment}");
+}
+
+/// Sets a parameter of the virtual encoder.
+pub(crate) fn quirk(name: &str, value: &str) {
+    let path = PathBuf::from("/sys/module/vh264enc/parameters").join(name);
+    std::fs::write(&path, value).expect("the virtual encoder is loaded");
+}
+
+/// Runs the command that a variable holds.
+pub(crate) fn shell(variable: &str) {
+    let command = std::env::var(variable).unwrap_or_else(|_| panic!("set {variable}"));
+    let done = Command::new("sh").arg("-c").arg(&command).status();
+    assert!(done.expect("there is a shell").success(), "{command}");
+}
+
+/// Frames a second of the plain loop from camera to encoder.
+pub(crate) fn rig_fps(size: &str) -> f64 {
+    let output = Command::new("rig")
+        .arg("encode")
+        .arg(node("ROVERCAST_ENCODER"))
+        .arg("--camera")
+        .arg(camera())
+        .args([
+            "--size", size, "--format", "NV12", "--fps", "60", "--frames", "300",
+        ])
+        .output()
+        .expect("the rig is there");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let value = |key: &str| -> f64 {
+        let line = text.lines().find_map(|line| line.strip_prefix(key));
+        line.unwrap_or_else(|| panic!("no {key} in {text}"))
+            .parse()
+            .unwrap()
+    };
+    value("units=") * 1000.0 / value("took_ms=")
+}

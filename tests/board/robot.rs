@@ -1,0 +1,200 @@
+//! The program on the board, and what the board's kernel tells of it.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::SocketAddr;
+use std::process::Command;
+use std::time::Duration;
+
+use rustix::process::Pid;
+use serde_json::Value;
+
+use super::common::http::{self, Metrics};
+use super::common::process::{Rovercast, free_address};
+use super::common::{artefact, wait_for};
+use super::devices::{camera, node};
+use super::proc::Memory;
+
+/// `rovercast run`, with its own relay and page.
+pub(crate) struct Robot {
+    process: Rovercast,
+    http: SocketAddr,
+    name: String,
+}
+
+/// What differs between robots.
+pub(crate) struct Setup<'a> {
+    pub(crate) size: &'a str,
+    pub(crate) fps: u32,
+    /// More of `[[camera]]`.
+    pub(crate) more: &'a str,
+}
+
+impl Default for Setup<'_> {
+    fn default() -> Self {
+        Self {
+            size: "320x240",
+            fps: 15,
+            more: "",
+        }
+    }
+}
+
+impl Robot {
+    /// Returns when it is ready for viewers.
+    pub(crate) fn start(name: &str, setup: &Setup<'_>) -> Self {
+        let http = free_address();
+        let Setup { size, fps, more } = setup;
+        let text = format!(
+            r#"[robot]
+id = "rover-7"
+
+[[camera]]
+id = "front"
+source = "{}"
+encoder = "auto"
+size = "{size}"
+fps = {fps}
+bitrate = {{ min = "300 kbps", start = "600 kbps", max = "1 Mbps" }}
+{more}
+
+[http]
+listen = "{http}"
+viewer = true
+"#,
+            camera().display()
+        );
+        let config = artefact(&format!("{name}.toml"));
+        fs::write(&config, text).unwrap();
+        let config = config.to_str().unwrap();
+        let process = Rovercast::start_as(
+            name,
+            Command::new("rovercast"),
+            "rovercast=debug",
+            &["run", "--config", config],
+        );
+        let name = name.to_owned();
+        wait_for("/readyz", Duration::from_secs(20), || {
+            http::get(http, "/readyz")
+                .ok()
+                .filter(|answer| answer.status == 200)
+        });
+        Self {
+            process,
+            http,
+            name,
+        }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.http
+    }
+
+    pub(crate) fn id(&self) -> Pid {
+        self.process.id()
+    }
+
+    /// `/status` of its camera.
+    pub(crate) fn camera(&self) -> Value {
+        let body = http::get(self.http, "/status").unwrap().body;
+        let mut status: Value = serde_json::from_str(&body).unwrap();
+        status["cameras"][0].take()
+    }
+
+    pub(crate) fn metric(&self, name: &str) -> f64 {
+        Metrics::read(self.http).value(name)
+    }
+
+    /// Waits until a metric has this value.
+    pub(crate) fn until_metric(&self, name: &str, value: f64) {
+        wait_for(&format!("{name} {value}"), Duration::from_secs(30), || {
+            (self.metric(name) == value).then_some(())
+        });
+    }
+
+    pub(crate) fn has_not_panicked(&self) -> bool {
+        let log = fs::read_to_string(artefact(&format!("{}.log", self.name))).unwrap();
+        !log.contains("panicked")
+    }
+
+    fn proc(&self, file: &str) -> String {
+        format!("/proc/{}/{file}", self.id().as_raw_pid())
+    }
+
+    fn maps(&self) -> String {
+        fs::read_to_string(self.proc("maps")).expect("the process runs")
+    }
+
+    /// The nodes of video devices that it holds open.
+    pub(crate) fn video_devices(&self) -> Vec<String> {
+        let open = fs::read_dir(self.proc("fd")).expect("the process runs");
+        let targets = open
+            .flatten()
+            .filter_map(|entry| fs::read_link(entry.path()).ok())
+            .map(|target| target.display().to_string())
+            .filter(|target| target.starts_with("/dev/video"));
+        BTreeSet::from_iter(targets).into_iter().collect()
+    }
+
+    /// The check from outside that no processor looks at raw pictures: of all devices' memory nothing is mapped but the encoder's
+    /// coded buffers, and those for reading only. (The two queues of an encoder share one file, and the offsets in `maps` do not
+    /// tell them apart: v4l2_m2m_mmap() takes the difference away.)
+    pub(crate) fn assert_no_raw_picture_is_mapped(&self) {
+        let encoder = node("ROVERCAST_ENCODER").display().to_string();
+        let maps = self.maps();
+        let mapped: Vec<_> = maps
+            .lines()
+            .filter(|line| line.contains("/dev/video") || line.contains("dmabuf"))
+            .collect();
+        assert!(!mapped.is_empty(), "not even coded buffers are mapped");
+        for line in mapped {
+            println!("mapped: {line}");
+            let mut words = line.split_whitespace();
+            let (from, to) = words.next().unwrap().split_once('-').unwrap();
+            let address = |text| u64::from_str_radix(text, 16).unwrap();
+            let bytes = address(to) - address(from);
+            assert_eq!(words.next().unwrap(), "r--s", "{line}");
+            assert_eq!(words.last().unwrap(), encoder, "{line}");
+            assert!(!RAW_BYTES.contains(&bytes), "{line}");
+        }
+    }
+
+    pub(crate) fn holdings(&self) -> Holdings {
+        Holdings {
+            descriptors: fs::read_dir(self.proc("fd")).unwrap().count(),
+            mappings: self.maps().lines().count(),
+            threads: fs::read_dir(self.proc("task")).unwrap().count(),
+            anonymous_mb: Memory::read(self.id()).anonymous,
+        }
+    }
+}
+
+/// Raw pictures of 320x240, and of 320x180 where vivid has no other: 4:2:0 and 4:2:2, in whole pages.
+const RAW_BYTES: [u64; 4] = [
+    (320_u64 * 240 * 3 / 2).next_multiple_of(4096),
+    (320_u64 * 240 * 2).next_multiple_of(4096),
+    (320_u64 * 180 * 3 / 2).next_multiple_of(4096),
+    (320_u64 * 180 * 2).next_multiple_of(4096),
+];
+
+/// What a process holds of its machine.
+#[derive(Debug)]
+pub(crate) struct Holdings {
+    descriptors: usize,
+    mappings: usize,
+    threads: usize,
+    anonymous_mb: f64,
+}
+
+impl Holdings {
+    /// Allocators and thread pools breathe; what leaks once a cycle leaves these bounds.
+    pub(crate) fn assert_no_more_than(&self, before: &Self) {
+        assert!(
+            self.descriptors <= before.descriptors
+                && self.mappings <= before.mappings + 8
+                && self.threads <= before.threads + 2
+                && self.anonymous_mb <= before.anonymous_mb + 3.0,
+            "{self:?} after {before:?}"
+        );
+    }
+}
