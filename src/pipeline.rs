@@ -53,7 +53,7 @@ pub struct Encoding {
     pub encoder: String,
     /// `None`: the encoder reads pictures where they are.
     pub path: Option<PicturePath>,
-    /// It makes as many bits as it is told to; a camera with an encoder of its own makes as many as it likes.
+    /// It makes as many bits as it is told to; a camera with its own encoder makes as many as it likes.
     pub follows: bool,
     /// It makes smaller pictures when told to.
     pub can_halve: bool,
