@@ -4,6 +4,7 @@
 //! `ROVERCAST_ENCODER`, and has `rovercast`, `v4l2-ctl` and `rig` in `PATH`. What cannot be done to real hardware is skipped there.
 #![cfg(feature = "software-encoder")] // the viewers decode with OpenH264
 #![allow(clippy::disallowed_methods)] // a process is watched by the real clock
+#![allow(clippy::print_stdout)] // what a failed scenario leaves to read
 #![allow(clippy::unwrap_used)] // tests from end to end: clippy knows only functions marked #[test] as such
 
 mod common;

@@ -289,7 +289,7 @@ async fn device_came(uevents: &mut Option<Uevents>) {
     if let Err(error) = listener.video_device_came().await {
         warn!(%error, "cannot watch for devices that come any more");
         *uevents = None;
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 
