@@ -29,6 +29,7 @@ use url::Url;
 
 use crate::document;
 use crate::document::problem::{Findings, Places};
+use crate::media::rate::Prefer;
 use crate::media::{Bitrate, Size};
 
 pub use crate::document::{DocumentError, Problem};
@@ -67,6 +68,8 @@ pub struct CameraConfig {
     pub frame_interval: Duration,
     pub encoder: EncoderChoice,
     pub bitrate: BitrateRange,
+    /// What to give up first when the viewers' links are too narrow.
+    pub prefer: Prefer,
     /// Camera and encoder run even when nobody watches: viewers join faster, and the robot pays for it.
     pub keep_warm: bool,
 }
@@ -244,6 +247,7 @@ impl Default for CameraConfig {
             frame_interval: frame_interval(30),
             encoder: EncoderChoice::Auto,
             bitrate: BitrateRange::default(),
+            prefer: Prefer::default(),
             keep_warm: false,
         }
     }

@@ -34,6 +34,9 @@ pub struct Status {
     pub healthy: bool,
     /// A viewer who comes now gets a picture: relays are reached, no camera is failing.
     pub ready: bool,
+    /// Calls to encoders' drivers that do not come back; each holds a thread and a device. Absent while there is none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub calls_left_behind: u64,
     pub cameras: Vec<CameraStatus>,
 }
 
@@ -63,8 +66,9 @@ pub struct CameraStatus {
     /// Pictures that came damaged or short since the service started: a bad cable or hub.
     #[serde(default)]
     pub damaged_frames: u64,
-    /// What the encoder is asked for.
-    pub target_kbps: f64,
+    /// What the encoder is asked for; absent when it is a camera's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target_kbps: Option<f64>,
     /// Why that last moved.
     pub target_because: String,
     /// How many frames, how large.
@@ -134,6 +138,10 @@ pub struct ViewerLinkStatus {
     pub queue_delay_ms: f64,
     /// No picture of use fits, so it does not count for the target.
     pub is_behind: bool,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// `/healthz`, `/readyz`, `/status` and `/metrics`, answered by the app's loop: a loop that is stuck is seen here.

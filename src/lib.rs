@@ -24,7 +24,7 @@
 //!   [`backoff`], [`board`], [`config`], [`media`], [`relay::message`], [`relay::session`], [`supervisor`], [`viewer`],
 //!   [`viewer::packetizer`].
 //! - **drivers**: each owns one device or socket and holds no policy: [`camera`], [`encoder`], [`v4l2`], [`pipeline`],
-//!   [`relay::client`], [`relay::server`], [`viewer::webrtc`], [`network`], [`systemd`], [`http`].
+//!   [`relay::client`], [`relay::server`], [`viewer::webrtc`], [`network`], [`uevents`], [`systemd`], [`http`].
 //! - **app**: wiring only: [`app`], [`cli`].
 
 pub mod app;
@@ -43,5 +43,6 @@ pub mod pipeline;
 pub mod relay;
 pub mod supervisor;
 pub mod systemd;
+pub mod uevents;
 pub mod v4l2;
 pub mod viewer;

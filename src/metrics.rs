@@ -80,8 +80,8 @@ pub struct CameraGauges {
     pub running: bool,
     pub viewers: usize,
     pub relay_connected: bool,
-    /// What the encoder is asked for.
-    pub target: Bitrate,
+    /// What the encoder is asked for; `None` when it decides itself.
+    pub target: Option<Bitrate>,
     pub each: Vec<ViewerGauges>,
 }
 
@@ -169,8 +169,8 @@ pub fn exposition(cameras: &[(&str, &CameraMetrics, CameraGauges)]) -> String {
         }),
         (
             "target_bits_per_second",
-            "What the encoder is asked for.",
-            |g| g.target.as_bps(),
+            "What the encoder is asked for; 0 when it decides itself.",
+            |g| g.target.unwrap_or_default().as_bps(),
         ),
     ];
     type ViewerGauge = fn(&ViewerGauges) -> Option<f64>;

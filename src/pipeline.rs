@@ -53,7 +53,9 @@ pub struct Encoding {
     pub encoder: String,
     /// `None`: the encoder reads pictures where they are.
     pub path: Option<PicturePath>,
-    /// The encoder makes smaller pictures when told to.
+    /// It makes as many bits as it is told to; a camera with its own encoder makes as many as it likes.
+    pub follows: bool,
+    /// It makes smaller pictures when told to.
     pub can_halve: bool,
 }
 
@@ -102,6 +104,7 @@ impl Parts {
         Encoding {
             encoder: self.encoder.name().to_owned(),
             path: self.encoder.picture_path(),
+            follows: self.encoder.makes_key_frames_on_request(),
             can_halve: self.encoder.can_halve(),
         }
     }

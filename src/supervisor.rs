@@ -56,6 +56,8 @@ pub enum Report {
         why: String,
         lasting: bool,
     },
+    /// A camera or an encoder was plugged in, or its driver loaded: one that is waited for may be there now.
+    DeviceCame,
     /// The pipeline has ended because it was told to.
     Stopped {
         camera: CameraIndex,
@@ -226,6 +228,11 @@ impl Supervisor {
                 lasting,
             } => self.failed(camera, why, lasting, now),
             Report::Stopped { camera } => self.stopped(camera, now),
+            Report::DeviceCame => {
+                for camera in &mut self.cameras {
+                    camera.try_soon(now);
+                }
+            }
             Report::Timeout => {}
             Report::ShutDown => self.shutting_down = true,
         }
@@ -356,6 +363,14 @@ impl Camera {
         self.viewers == 0 && !self.keep_warm
     }
 
+    /// What failed before says nothing about a device that came since.
+    fn try_soon(&mut self, now: Instant) {
+        self.backoff.start_over();
+        if let CameraState::Waiting { until } = &mut self.state {
+            *until = (*until).min(now + DEVICE_SETTLES);
+        }
+    }
+
     fn settle(&mut self, index: CameraIndex, shutting_down: bool, now: Instant) -> Option<Action> {
         let idle = self.is_idle();
         let stop = |why| {
@@ -428,6 +443,9 @@ const LINGER: Duration = Duration::from_secs(2);
 
 /// Quick enough for a picture that returns while somebody looks; firmware that was closed wants a moment.
 const RESTART_FIRST: Duration = Duration::from_millis(250);
+
+/// udev sets names and rights of a device that came. Where it takes longer the next tries follow quickly.
+const DEVICE_SETTLES: Duration = Duration::from_millis(100);
 
 /// A camera that is plugged in again is noticed within this even if no event tells.
 const RESTART_MAX: Duration = Duration::from_secs(15);

@@ -144,42 +144,43 @@ async fn encoder_faults() {
             "{fault}: moving after {:?}, by {}, {} recoveries",
             begin.elapsed(),
             status["encoder"],
-            robot.metric("rovercast_encoder_recoveries_total")
+            robot.metric("rovercast_encoder_recoveries_total"),
         );
         status
+    };
+
+    let recoveries = || robot.metric("rovercast_encoder_recoveries_total");
+    let stall = |cure| {
+        let before = recoveries();
+        quirk("stall_cure", cure);
+        quirk("stall_after", "5");
+        wait_for("a recovery", Duration::from_secs(60), || {
+            (recoveries() > before).then_some(())
+        });
     };
 
     quirk("error_buffers", "3");
     picture_returns("error buffers", Duration::from_secs(20));
 
-    quirk("stall_cure", "1");
-    quirk("stall_after", "5");
-    viewers[0].until_silent_for(Duration::from_secs(2));
+    stall("1");
     picture_returns("stall", Duration::from_secs(40));
-    assert!(robot.metric("rovercast_encoder_recoveries_total") >= 1.0);
 
     quirk("streamoff_ms", "6000");
-    quirk("stall_after", "5");
-    viewers[0].until_silent_for(Duration::from_secs(2));
+    stall("1");
     picture_returns(
         "stall with a STREAMOFF that blocks",
         Duration::from_secs(60),
     );
     quirk("streamoff_ms", "0");
 
-    quirk("stall_cure", "4");
-    quirk("stall_after", "5");
-    viewers[0].until_silent_for(Duration::from_secs(2));
-    let status = picture_returns("wedged", Duration::from_secs(90));
+    stall("4");
+    wait_for("another encoder", Duration::from_secs(90), || {
+        let encoder = robot.camera()["encoder"].to_string();
+        encoder.to_lowercase().contains("software").then_some(())
+    });
+    let status = picture_returns("wedged", Duration::from_secs(60));
     quirk("stall_cure", "1");
-    let encoder = status["encoder"]
-        .as_str()
-        .unwrap_or_default()
-        .to_lowercase();
-    assert!(
-        encoder.contains("software") || encoder.contains("openh264"),
-        "{status}"
-    );
+    println!("{status}");
     assert!(robot.has_not_panicked());
 }
 
@@ -263,8 +264,7 @@ async fn idle() {
         std::thread::sleep(Duration::from_secs(10));
         let used = ProcessorTime::read(robot.id()).percent_since(&before);
         println!("{when}: {used:.3} % of a core");
-        // The board is emulated, ten times slower and more than a real one: what is measured here is 0.1 % there.
-        assert!(used <= IDLE_PERCENT, "{when}: {used:.3} %");
+        assert!(used <= 0.1, "{when}: {used:.3} %");
     };
     rests("before the first viewer");
 
@@ -284,7 +284,7 @@ async fn idle() {
 #[ignore = "needs a camera and an encoder"]
 fn speed() {
     for size in ["320x240", "640x480"] {
-        let plain = rig_fps(size);
+        let before = rig_fps(size);
         let robot = Robot::start(
             &format!("speed-{size}"),
             &Setup {
@@ -305,13 +305,17 @@ fn speed() {
         let took = begin.elapsed().as_secs_f64();
         let percent = ProcessorTime::read(robot.id()).percent_since(&used);
         let fps = encoded / took;
+        let resident = Memory::read(robot.id()).resident;
+        assert_eq!(robot.metric("rovercast_copied_bytes_total"), 0.0);
+        drop(robot);
+        // Before and after: what else the machine does is in the middle of both.
+        let plain = f64::midpoint(before, rig_fps(size));
         println!(
             "{size}: {fps:.1} frames/s, the plain loop {plain:.1}: {:.2}; {:.2} ms of the processor a frame; {:.0} MB resident",
             fps / plain,
             percent * 10.0 * took / encoded,
-            Memory::read(robot.id()).resident,
+            resident,
         );
-        assert_eq!(robot.metric("rovercast_copied_bytes_total"), 0.0);
         assert!(
             fps / plain > SPEED_LEAST,
             "{:.2} of the plain loop",
@@ -320,8 +324,5 @@ fn speed() {
     }
 }
 
-/// See [`idle`].
-const IDLE_PERCENT: f64 = 1.0;
-
 /// The aim is 0.95 on a quiet machine; two measurements one after the other on a busy one differ by more than that.
-const SPEED_LEAST: f64 = 0.8;
+const SPEED_LEAST: f64 = 0.7;

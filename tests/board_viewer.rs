@@ -33,7 +33,7 @@ async fn robot_on_the_board_is_watched() {
     loop {
         let arrival = timeout(PATIENCE, viewer.arrival()).await;
         match arrival.expect("no connection") {
-            Arrival::Candidate(candidate) => relay.say(as_seen_by_the_board(candidate)).await,
+            Arrival::Candidate(candidate) => relay.say(as_seen_by_the_board(&candidate)).await,
             Arrival::Picture => break,
         }
     }
@@ -81,7 +81,7 @@ impl Relay {
 }
 
 /// QEMU's user network: what is this machine's loopback here is 10.0.2.2 there.
-fn as_seen_by_the_board(candidate: IceCandidate) -> Value {
+fn as_seen_by_the_board(candidate: &IceCandidate) -> Value {
     json!({
         "type": "ice_candidate",
         "candidate": candidate.candidate.replace("127.0.0.1", "10.0.2.2"),

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 #[test]
 fn every_command_is_run_by_a_test_or_says_that_it_is_not() {
@@ -51,13 +51,13 @@ fn every_class_of_an_error_is_explained() {
     let source = read("src/relay/session/status.rs");
     let body = between(&source, "fn fmt(", "\n    }\n");
     for class in body.split('"').skip(1).step_by(2) {
-        let class = class.split(['{']).next().unwrap().trim_end();
+        let class = class.split('{').next().unwrap().trim_end();
         // Ended by ourselves, which is no failure.
         if class == "hung up" {
             continue;
         }
         let told = |word: &&str| class.starts_with(word.trim_end_matches('…').trim_end());
-        assert!(explained.iter().any(|word| told(&word)), "\"{class}\"");
+        assert!(explained.iter().any(|word| told(word)), "\"{class}\"");
     }
 }
 
@@ -79,7 +79,7 @@ fn read(path: &str) -> String {
     fs::read_to_string(at(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-fn at(path: &str) -> std::path::PathBuf {
+fn at(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 

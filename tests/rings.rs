@@ -72,6 +72,7 @@ const RINGS: &[(Ring, &[&str])] = &[
             "relay::server",
             "relay::server::*",
             "systemd",
+            "uevents",
             "v4l2",
             "v4l2::*",
             "viewer::webrtc",

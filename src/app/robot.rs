@@ -13,6 +13,7 @@ use crate::http::{Answer, Question};
 use crate::network::{self, Network};
 use crate::supervisor::{Action, Report, StopReason, Supervisor};
 use crate::systemd;
+use crate::uevents::Uevents;
 
 /// A robot with its cameras, running until it is told to stop.
 pub(super) struct Robot {
@@ -25,6 +26,8 @@ pub(super) struct Robot {
     questions: mpsc::Receiver<Question>,
     /// None where the kernel does not tell: then links and viewers notice by themselves, later.
     network: Option<watch::Receiver<Network>>,
+    /// None where the kernel does not tell: then cameras that come back are found by trying, later.
+    uevents: Option<Uevents>,
     /// Set when shutting down: leave then at the latest.
     leave_at: Option<Instant>,
     cameras_closed: bool,
@@ -35,6 +38,7 @@ enum Cause {
     Seat(usize, Event),
     Question(Question),
     Network(Network),
+    DeviceCame,
     Timeout(&'static str),
     ShutDown,
 }
@@ -56,6 +60,7 @@ impl Robot {
             counted,
             questions,
             network: None,
+            uevents: None,
             leave_at: None,
             cameras_closed: false,
         }
@@ -67,6 +72,10 @@ impl Robot {
         match network::watch().await {
             Ok(network) => self.network = Some(network),
             Err(error) => warn!(%error, "cannot watch the network for changes"),
+        }
+        match Uevents::listen() {
+            Ok(uevents) => self.uevents = Some(uevents),
+            Err(error) => warn!(%error, "cannot watch for devices that come"),
         }
         let now = self.now();
         for seat in &mut self.seats {
@@ -118,6 +127,7 @@ impl Robot {
             Some(question) = self.questions.recv() => Cause::Question(question),
             cause = at_a_seat => cause,
             network = changed(&mut self.network) => Cause::Network(network),
+            () = device_came(&mut self.uevents) => Cause::DeviceCame,
             () = tokio::time::sleep_until(deadline.into()) => Cause::Timeout(why),
         }
     }
@@ -162,6 +172,7 @@ impl Robot {
                     seat.network_changed(&network, now);
                 }
             }
+            Cause::DeviceCame => self.supervisor.handle(Report::DeviceCame, now),
             Cause::Timeout(why) => {
                 tracing::trace!(why, "timeout");
                 for line in self.seats.iter_mut().flat_map(|seat| &mut seat.lines) {
@@ -268,6 +279,18 @@ async fn changed(network: &mut Option<watch::Receiver<Network>>) -> Network {
         return std::future::pending().await;
     }
     receiver.borrow_and_update().clone()
+}
+
+/// Waits until a camera or an encoder comes.
+async fn device_came(uevents: &mut Option<Uevents>) {
+    let Some(listener) = uevents else {
+        return std::future::pending().await;
+    };
+    if let Err(error) = listener.video_device_came().await {
+        warn!(%error, "cannot watch for devices that come any more");
+        *uevents = None;
+        std::future::pending().await
+    }
 }
 
 /// systemd and people wait for this; what has not closed by then is closed by the kernel.

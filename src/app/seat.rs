@@ -33,7 +33,9 @@ pub(super) struct Seat {
     /// What the encoder's last SPS said; kept while the pipeline sleeps, so that the next viewer's offer need not wait for it.
     pub(super) profile: Option<ProfileLevelId>,
     pub(super) lines: Vec<Line>,
-    peers: PeerSettings,
+    pub(super) peers: PeerSettings,
+    /// The encoder does what it is told about its bitrate.
+    pub(super) follows: bool,
     reach: Reach,
     opened: Option<Opened>,
     pub(super) pipeline: Option<Pipeline>,
@@ -98,6 +100,7 @@ impl Seat {
             profile: None,
             lines: Vec::new(),
             peers,
+            follows: true,
             reach: Reach::default(),
             pipeline: None,
             opened: None,
@@ -161,7 +164,7 @@ impl Seat {
             Event::Pipeline(pipeline::Report::Moved) => return Some(News::Moved),
             Event::Pipeline(pipeline::Report::Recovering) => return Some(News::Recovering),
             Event::Pipeline(pipeline::Report::Opened(encoding)) => {
-                self.encoder_opened(encoding.can_halve);
+                self.encoder_opened(encoding.follows, encoding.can_halve);
                 self.opened = Some(Opened {
                     encoding,
                     copied_bytes: self.metrics.copied_bytes.value(),

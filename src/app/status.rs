@@ -6,8 +6,10 @@ use super::line::{Line, Viewer};
 use super::robot::Robot;
 use super::seat::Seat;
 use super::steering::Place;
+use crate::encoder::m2m::left_behind;
 use crate::http::{CameraStatus, RelayStatus, Status, ViewerLinkStatus, ViewerStatus};
 use crate::media::Bitrate;
+use crate::media::rate::PictureScale;
 use crate::metrics::{CameraGauges, ViewerGauges, exposition};
 use crate::relay::session::{LinkState, LinkStatus};
 use crate::supervisor::{CameraState, Supervisor};
@@ -26,6 +28,7 @@ pub(super) fn status(robot: &Robot, now: Instant) -> Status {
         ready: cameras.iter().all(|camera| {
             camera.failure.is_none() && camera.relays.iter().all(|relay| relay.state == "connected")
         }),
+        calls_left_behind: left_behind(),
         cameras,
     }
 }
@@ -42,7 +45,7 @@ pub(super) fn metrics(robot: &Robot) -> String {
                     .lines
                     .iter()
                     .all(|line| is_connected(&line.session.status())),
-                target: seat.steering.target(),
+                target: seat.follows.then(|| seat.steering.target()),
                 each: viewer_gauges(seat),
             };
             (seat.config.name(), &*seat.metrics, gauges)
@@ -75,9 +78,16 @@ fn camera(seat: &Seat, index: usize, supervisor: &Supervisor, now: Instant) -> C
         profile_level_id: seat.profile.map(|profile| profile.to_string()),
         damaged_frames: seat.metrics.frames_damaged.value(),
         relays: seat.lines.iter().map(|line| relay(line, now)).collect(),
-        target_kbps: kbps(seat.steering.target()),
-        target_because: seat.steering.why().to_string(),
-        picture: seat.steering.scale().to_string(),
+        target_kbps: seat.follows.then(|| kbps(seat.steering.target())),
+        target_because: match seat.follows {
+            true => seat.steering.why().to_string(),
+            false => "the camera has an encoder of its own, which decides".into(),
+        },
+        picture: match seat.follows {
+            true => seat.steering.scale(),
+            false => PictureScale::FULL,
+        }
+        .to_string(),
         viewers: (0..seat.lines.len())
             .flat_map(|line| viewers(seat, line))
             .collect(),

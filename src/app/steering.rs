@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::seat::Seat;
 use crate::config::CameraConfig;
 use crate::media::rate::steering::{Action, Input, Steering};
-use crate::media::rate::{EncoderLimits, PictureLadder, Prefer, RateMethod};
+use crate::media::rate::{EncoderLimits, PictureLadder, RateMethod};
 use crate::media::{Bitrate, Feedback};
 use crate::pipeline::Pipeline;
 use crate::viewer::ViewerId;
@@ -37,8 +37,7 @@ pub(super) fn steering(config: &CameraConfig) -> Steering<Place> {
 
 /// By what the camera was asked for.
 fn ladder(config: &CameraConfig, can_halve: bool) -> PictureLadder {
-    let prefer = Prefer::default();
-    PictureLadder::new(config.size, config.frame_interval, prefer, can_halve)
+    PictureLadder::new(config.size, config.frame_interval, config.prefer, can_halve)
 }
 
 impl Seat {
@@ -61,7 +60,11 @@ impl Seat {
         self.steering.handle(Input::Left { viewer }, now);
     }
 
-    pub(super) fn encoder_opened(&mut self, can_halve: bool) {
+    pub(super) fn encoder_opened(&mut self, follows: bool, can_halve: bool) {
+        self.follows = follows;
+        let most = self.config.bitrate.max;
+        // What a camera makes by itself is to be sent, however much that is.
+        self.peers.bitrate.max = if follows { most } else { most.max(ANY) };
         self.steering
             .encoder_opened(ladder(&self.config, can_halve));
     }
@@ -96,6 +99,9 @@ fn carry_out(pipeline: &Pipeline, action: Action) {
         Action::SetScale(scale) => pipeline.set_scale(scale),
     }
 }
+
+/// More than cameras with an encoder of their own make.
+const ANY: Bitrate = Bitrate::kbps(30_000);
 
 /// Finer than anybody sees.
 const STEP: Bitrate = Bitrate::kbps(10);

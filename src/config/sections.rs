@@ -8,6 +8,7 @@ use crate::document::problem::Findings;
 use crate::document::reader::{Section, read_table};
 use crate::document::text::shown_duration;
 use crate::document::{Table, quoted};
+use crate::media::rate::Prefer;
 use crate::media::{Bitrate, Size};
 
 use super::text;
@@ -60,6 +61,9 @@ fn camera(section: &mut Section<'_, '_>) -> CameraConfig {
             .parsed("encoder", EncoderChoice::from_str)
             .unwrap_or(default.encoder),
         bitrate: section.table("bitrate", bitrate),
+        prefer: section
+            .parsed("prefer", Prefer::from_str)
+            .unwrap_or(default.prefer),
         keep_warm: section.flag("keep_warm").unwrap_or(default.keep_warm),
     }
 }

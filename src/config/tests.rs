@@ -5,6 +5,7 @@ use std::path::Path;
 use proptest::prelude::*;
 
 use super::*;
+use crate::media::rate::Prefer;
 
 #[test]
 fn ports_that_are_no_range_or_too_few_are_a_mistake() {
@@ -75,6 +76,7 @@ fn a_name_is_all_that_a_robot_needs() {
          fps = 30\n\
          encoder = \"auto\"\n\
          bitrate = { min = \"300 kbps\", start = \"1.5 Mbps\", max = \"4 Mbps\" }\n\
+         prefer = \"smooth\"\n\
          keep_warm = false\n\
          \n\
          [webrtc]\n\
@@ -98,6 +100,7 @@ fn every_key_of_the_design_is_read() {
     assert_eq!(camera.frame_interval, Duration::from_millis(40));
     assert_eq!(camera.encoder, EncoderChoice::Device("/dev/video11".into()));
     assert_eq!(camera.bitrate.start, Bitrate::kbps(800));
+    assert_eq!(camera.prefer, Prefer::Sharp);
     assert!(camera.keep_warm);
     let relay = config.relay.as_ref().unwrap();
     assert_eq!(relay.url.as_str(), "wss://relay.example.com/webrtc-relay");
@@ -280,6 +283,14 @@ fn devices_stay_below_dev() {
     for path in ["/dev/", "/dev/../etc/passwd", "/etc/passwd", "video0"] {
         assert!(path.parse::<Source>().is_err(), "{path}");
     }
+}
+
+#[test]
+fn what_is_given_up_first_is_one_of_two() {
+    assert_eq!(
+        refusal("[robot]\nid = \"r\"\n[[camera]]\nprefer = \"cheap\"\n"),
+        "rovercast.toml:4:1: camera[0].prefer: got \"cheap\" when expecting one of smooth, sharp"
+    );
 }
 
 #[test]
@@ -588,6 +599,7 @@ size = "640x360"
 fps = 25
 encoder = "/dev/video11"
 bitrate = { min = "200 kbps", start = "800 kbps", max = "2 Mbps" }
+prefer = "sharp"
 keep_warm = true
 
 [relay]

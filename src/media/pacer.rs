@@ -25,6 +25,7 @@ pub struct Pacer<P> {
     /// Of the key frame that is leaving.
     key_frame_bytes: usize,
     estimate: Bitrate,
+    is_ample: bool,
     /// When the bucket is empty.
     free: Instant,
     probe: Option<Probe>,
@@ -73,15 +74,17 @@ impl<P> Pacer<P> {
             bytes: 0,
             key_frame_bytes: 0,
             estimate,
+            is_ample: false,
             free: now,
             probe: None,
             is_held: false,
         }
     }
 
-    /// What the link takes, as the estimator says.
-    pub fn set_estimate(&mut self, estimate: Bitrate) {
+    /// What the link takes, as the estimator says; `is_ample` when that is all that is ever wanted.
+    pub fn set_estimate(&mut self, estimate: Bitrate, is_ample: bool) {
         self.estimate = Bitrate::bps(estimate.as_bps().max(LEAST.as_bps()));
+        self.is_ample = is_ample;
     }
 
     /// Nothing leaves while the browser answers nothing, and nothing waits for it.
@@ -251,6 +254,7 @@ impl<P> Pacer<P> {
     fn burst(&self) -> Duration {
         match self.probe {
             Some(_) => Duration::from_millis(1),
+            None if self.is_ample => AMPLE_BURST,
             None => BURST,
         }
     }
@@ -270,6 +274,9 @@ const PACE: f64 = 2.0;
 
 /// Timers of 1 ms and one system call for equal packets; the group that delay is measured by is as long.
 const BURST: Duration = Duration::from_millis(4);
+
+/// Half a frame time, in which a usual frame leaves: on a link that carries all there is, one wake-up and one system call a frame.
+const AMPLE_BURST: Duration = Duration::from_millis(17);
 
 /// Seven frames. More is visibly late for driving; less skips when one frame is large, and a skip costs a key frame.
 pub const QUEUE: Duration = Duration::from_millis(250);

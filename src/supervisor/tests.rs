@@ -179,6 +179,37 @@ fn failure_that_will_not_pass_is_tried_at_the_slowest_pace() {
 }
 
 #[test]
+fn a_camera_that_is_plugged_in_again_is_opened_at_once_however_long_it_was_away() {
+    let mut scene = Scene::running();
+    for _ in 0..20 {
+        scene.tell(Report::Failed {
+            camera: 0,
+            why: "it is unplugged".into(),
+            lasting: false,
+        });
+        scene.after(RESTART_MAX, Report::Timeout);
+    }
+    scene.tell(Report::Failed {
+        camera: 0,
+        why: "it is unplugged".into(),
+        lasting: true,
+    });
+
+    assert_eq!(scene.tell(Report::DeviceCame), []);
+    let soon = scene.after(DEVICE_SETTLES, Report::Timeout);
+    assert_eq!(soon, [Action::Start { camera: 0 }]);
+
+    // udev was slower: the next tries are quick, too.
+    scene.tell(Report::Failed {
+        camera: 0,
+        why: "permission denied".into(),
+        lasting: false,
+    });
+    let again = scene.after(RESTART_FIRST, Report::Timeout);
+    assert_eq!(again, [Action::Start { camera: 0 }]);
+}
+
+#[test]
 fn failure_is_remembered_until_the_camera_runs_again() {
     let mut scene = Scene::new();
     scene.tell(Report::Viewers {
@@ -265,6 +296,7 @@ fn any_report() -> impl Strategy<Value = Report> {
         }),
         camera.prop_map(|camera| Report::Stopped { camera }),
         Just(Report::Timeout),
+        Just(Report::DeviceCame),
     ]
 }
 

@@ -95,7 +95,7 @@ impl<P: Payload> Sending<P> {
         self.may_pad = has_rtx;
         // Until the first report too: a person waits for the picture, and what it shows of the link is learnt soonest this way.
         if !is_reported || self.newest.is_none() {
-            self.pacer.set_estimate(self.estimator.range().most);
+            self.pacer.set_estimate(self.estimator.range().most, true);
         }
     }
 
@@ -149,7 +149,7 @@ impl<P: Payload> Sending<P> {
                 self.repair(number, now);
             }
         }
-        self.pacer.set_estimate(self.estimator.estimate());
+        self.follow();
     }
 
     /// A round trip from elsewhere.
@@ -161,7 +161,7 @@ impl<P: Payload> Sending<P> {
     pub fn route_changed(&mut self, now: Instant) {
         self.estimator.route_changed(now);
         if self.is_reported {
-            self.pacer.set_estimate(self.estimator.estimate());
+            self.follow();
         }
         self.pacer.hold(false);
         self.pacer.clear();
@@ -233,6 +233,12 @@ impl<P: Payload> Sending<P> {
     /// Everything, headers included.
     pub fn sent_bytes(&self) -> u64 {
         self.sent_bytes
+    }
+
+    fn follow(&mut self) {
+        let estimate = self.estimator.estimate();
+        let is_ample = estimate >= self.estimator.range().most;
+        self.pacer.set_estimate(estimate, is_ample);
     }
 
     fn keep_alive(&mut self, now: Instant) -> Option<Departure<P>> {

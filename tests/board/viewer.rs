@@ -127,13 +127,6 @@ impl Viewer {
         })
     }
 
-    pub(crate) fn until_silent_for(&self, silence: Duration) {
-        wait_for("silence", Duration::from_secs(30), || {
-            let last = self.seen().last().map(|picture| picture.at);
-            (last.unwrap().elapsed() > silence).then_some(())
-        });
-    }
-
     /// Ten new pictures, of which most differ.
     pub(crate) fn until_moving(&self, within: Duration) {
         let from = Instant::now();

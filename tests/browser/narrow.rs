@@ -1,88 +1,13 @@
 //! The link between robot and browser becomes narrow, loses packets, breaks.
 
-use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
-
-use super::common::browser::{Browser, Page};
-use super::common::process::{Rovercast, configuration, free_address};
+use super::common::browser::Browser;
+use super::common::narrow::Scene;
 use super::common::sampler::Samples;
-use super::common::shaper::{Link, Shaper, free_udp_port};
-use super::common::{http, wait_for};
-use super::until_live;
-
-/// A robot, a page that watches it, and the link between them.
-pub(crate) struct Scene<'b> {
-    pub(crate) page: Page<'b>,
-    pub(crate) shaper: Shaper,
-    http: std::net::SocketAddr,
-    _robot: Rovercast,
-}
-
-impl<'b> Scene<'b> {
-    pub(crate) fn open(name: &str, browser: &'b Browser, link: Link) -> Self {
-        let http = free_address();
-        let port = free_udp_port();
-        let config = configuration(name, "test-card", http, http);
-        let text = fs::read_to_string(&config).expect("it was just written");
-        let text = text
-            .replace(
-                "640x360",
-                if name == "timeline" {
-                    "1280x720"
-                } else {
-                    "640x360"
-                },
-            )
-            .replace(
-                "[webrtc]\nmax_viewers = 16\n",
-                &format!("[webrtc]\nmax_viewers = 1\nudp_ports = \"{port}-{port}\"\n"),
-            )
-            .replace(
-                r#"start = "2 Mbps", max = "2 Mbps""#,
-                r#"start = "1.5 Mbps", max = "4 Mbps""#,
-            );
-        fs::write(&config, text).expect("target is writable");
-        let robot = Rovercast::start(&format!("{name}.robot"), &["run", "--config", &config]);
-        let shaper = Shaper::before(port, link, 7);
-        wait_for("/readyz", Duration::from_secs(10), || {
-            http::get(http, "/readyz")
-                .ok()
-                .filter(|answer| answer.status == 200)
-        });
-        let url = format!("http://{http}/?robot=rover-7&camera=front");
-        let page = browser.page_after(&shaper.script(), &url);
-        until_live(&page, Duration::from_secs(15));
-        Samples::start(&page);
-        Self {
-            page,
-            shaper,
-            http,
-            _robot: robot,
-        }
-    }
-
-    /// `/status` of the one camera.
-    pub(crate) fn status(&self) -> Value {
-        let answer = http::get(self.http, "/status").expect("it runs");
-        let mut status: Value = serde_json::from_str(&answer.body).expect("it is JSON");
-        status["cameras"][0].take()
-    }
-
-    pub(crate) fn target(&self) -> f64 {
-        self.status()["target_kbps"].as_f64().expect("a number")
-    }
-
-    fn until_target(&self, what: &str, within: Duration, wanted: impl Fn(f64) -> bool) -> Duration {
-        let start = Instant::now();
-        wait_for(what, within, || {
-            Some(self.target()).filter(|it| wanted(*it))
-        });
-        start.elapsed()
-    }
-}
+use super::common::shaper::Link;
+use super::common::wait_for;
 
 #[test]
 fn picture_follows_a_link_that_becomes_narrow_and_wide_again() {
@@ -172,49 +97,32 @@ fn random_loss_is_repaired_and_not_taken_for_a_full_link() {
 }
 
 #[test]
-#[ignore]
-fn timeline() {
-    let browser = Browser::open("timeline");
+fn picture_becomes_smaller_on_a_very_narrow_link_and_the_page_says_so() {
+    let browser = Browser::open("very_narrow");
     let link = Link {
         rate: Some(4e6),
         ..Link::wide(Duration::from_millis(20))
     };
-    let scene = Scene::open("timeline", &browser, link);
-    let start = Instant::now();
-    let mut narrow = 0;
-    let mut last = 0;
-    while start.elapsed() < Duration::from_secs(45) {
-        let at = start.elapsed().as_secs_f64();
-        if narrow == 0 && at > 10.0 {
-            narrow = 1;
-            scene.shaper.there.change(|link| link.rate = Some(5e5));
-            println!("NARROW");
-        }
-        if narrow == 1 && at > 25.0 {
-            narrow = 2;
-            scene.shaper.there.change(|link| link.rate = Some(4e6));
-            println!("WIDE");
-        }
-        thread::sleep(Duration::from_millis(500));
-        let status = scene.status();
-        let bytes = scene.shaper.there.bytes();
-        let samples = Samples::take(&scene.page);
-        let age = samples.0.iter().filter_map(|it| it.age).fold(0.0, f64::max);
-        let v = &status["viewers"][0];
-        println!(
-            "{at:5.1} target {} est {} ack {} sent {} through {:.0} q {} skip {} rep {} pics {} age {age:.0} {:?} | {}",
-            status["target_kbps"],
-            v["link"]["estimate_kbps"],
-            v["link"]["acknowledged_kbps"],
-            v["sent_kbps"],
-            (bytes - last) as f64 * 8.0 / 500.0,
-            v["link"]["queue_delay_ms"],
-            v["skipped_units"],
-            v["repaired_packets"],
-            samples.0.len(),
-            samples.sizes(),
-            v["link"]["because"]
-        );
-        last = bytes;
-    }
+    let scene = Scene::open_with("very_narrow", &browser, link, "640x360", "100 kbps");
+    // The page must have seen the whole picture for a while.
+    thread::sleep(Duration::from_secs(5));
+
+    scene.shaper.there.change(|link| link.rate = Some(180e3));
+    scene.page.wait_until(
+        "document.querySelector('#pill').textContent.startsWith('Live – the network is narrow: ')",
+        Duration::from_secs(25),
+    );
+    scene.page.wait_until(
+        "document.querySelector('#pill').textContent.endsWith('smaller picture')",
+        Duration::from_secs(10),
+    );
+    let sizes = Samples::take(&scene.page).sizes();
+    let status = scene.status();
+    println!("{sizes:?}; {status}");
+    scene.page.screenshot("very_narrow");
+    assert_eq!(sizes.last(), Some(&(320, 180)));
+    assert!(
+        status["picture"].as_str().expect("words").contains("1/2"),
+        "{status}"
+    );
 }

@@ -7,6 +7,7 @@ pub(crate) mod browser;
 pub(crate) mod clip;
 pub(crate) mod http;
 pub(crate) mod inbound;
+pub(crate) mod narrow;
 pub(crate) mod process;
 pub(crate) mod sampler;
 pub(crate) mod shaper;

@@ -22,6 +22,8 @@ pub(crate) struct Link {
     /// What waits longer than this for its turn is thrown away.
     pub(crate) queue: Duration,
     pub(crate) delay: Duration,
+    /// More delay, up to this, for each packet; they stay in order.
+    pub(crate) jitter: Duration,
     /// 0 to 1.
     pub(crate) loss: f64,
     pub(crate) is_up: bool,
@@ -33,6 +35,7 @@ impl Link {
             rate: None,
             queue: Duration::from_millis(300),
             delay,
+            jitter: Duration::ZERO,
             loss: 0.0,
             is_up: true,
         }
@@ -101,6 +104,7 @@ impl Shaper {
                     to_browser: true,
                     direction: there.clone(),
                     random: StdRng::seed_from_u64(seed),
+                    latest: Instant::now(),
                 },
             ),
             carry(
@@ -111,6 +115,7 @@ impl Shaper {
                     to_browser: false,
                     direction: back.clone(),
                     random: StdRng::seed_from_u64(seed + 1),
+                    latest: Instant::now(),
                 },
             ),
         ];
@@ -155,6 +160,8 @@ struct Way {
     to_browser: bool,
     direction: Direction,
     random: StdRng,
+    /// When the newest comes out.
+    latest: Instant,
 }
 
 impl Way {
@@ -211,7 +218,9 @@ impl Way {
             }
             *free += Duration::from_secs_f64((bytes + UDP_HEADERS) as f64 * 8.0 / rate);
         }
-        Some(*free + link.delay)
+        let due = *free + link.delay + link.jitter.mul_f64(self.random.random());
+        self.latest = self.latest.max(due);
+        Some(self.latest)
     }
 }
 

@@ -42,8 +42,8 @@ impl Halver {
 /// 4:2:0 has chroma for pairs of pixels.
 pub fn halved(size: Size) -> Size {
     Size {
-        width: size.width / 2 & !1,
-        height: size.height / 2 & !1,
+        width: (size.width / 2) & !1,
+        height: (size.height / 2) & !1,
     }
 }
 

@@ -331,6 +331,29 @@ mod tests {
     }
 
     #[test]
+    fn a_jpeg_goes_straight_into_the_encoder_s_layout() {
+        use super::super::tests::RED_JPEG;
+        let from = format(Fourcc::MJPG, 32, 16, 0);
+        for fourcc in [Fourcc::NV12, Fourcc::YU12] {
+            let to = Target {
+                fourcc,
+                stride: 64,
+                lines: 32,
+            };
+            let mut room = room(to);
+            let mut writer = Writer::new(from, to).unwrap();
+            let picture = frame(from, RED_JPEG);
+            assert_eq!(writer.write(&picture, &mut room).unwrap(), 32 * 16 * 3 / 2);
+            let seen = planes(format(fourcc, 32, 32, 64), &room);
+            // Red in BT.601, limited range: 81, 90, 240.
+            for (at, red) in [(0, 81_u8), (32 * 32, 90), (32 * 32 * 5 / 4, 240)] {
+                assert!(seen[at].abs_diff(red) <= 3, "{fourcc}: {}", seen[at]);
+            }
+            assert_eq!(room[32], 0xee, "beside the picture");
+        }
+    }
+
+    #[test]
     fn what_does_not_fit_is_refused_and_never_a_panic() {
         let from = format(Fourcc::YUYV, 4, 2, 8);
         let to = Target {

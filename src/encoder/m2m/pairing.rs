@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use tracing::{debug, info};
 
-use super::agreement::{Agreed, Blueprint, RawMemory, agree};
+use super::agreement::{Agreed, Blueprint, Direct, RawMemory, agree, obstacle};
 use super::aside::within;
 use super::candidate::Candidate;
 use super::controls::Aim;
@@ -283,18 +283,6 @@ impl Candidate {
     }
 }
 
-/// Camera and encoder have the same idea of a picture.
-struct Direct {
-    blueprint: Blueprint,
-    agreed: Agreed,
-}
-
-impl Direct {
-    fn raw_bytes(&self) -> u32 {
-        self.agreed.raw.planes()[0].bytes
-    }
-}
-
 struct Pair {
     camera: V4l2Camera,
     session: Box<Session>,
@@ -317,26 +305,6 @@ impl From<String> for Refusal {
     fn from(why: String) -> Self {
         Self::Unfit(why)
     }
-}
-
-/// What differs between their pictures, if anything.
-fn obstacle(camera: &PictureFormat, agreed: &Agreed) -> Option<String> {
-    let raw = &agreed.raw;
-    let stride = raw.planes()[0].stride;
-    if stride != camera.stride {
-        return Some(format!(
-            "the camera's lines have {} bytes, the encoder's {stride}",
-            camera.stride
-        ));
-    }
-    let has_planes = matches!(camera.fourcc, Fourcc::NV12 | Fourcc::YU12);
-    if has_planes && raw.size.height != camera.size.height {
-        return Some(format!(
-            "the camera's colours begin at line {}, the encoder's at {}",
-            camera.size.height, raw.size.height
-        ));
-    }
-    None
 }
 
 fn open(blueprint: &Blueprint) -> Result<Box<Session>, V4l2Error> {
@@ -390,64 +358,3 @@ const CONVERTED: Colorimetry = Colorimetry {
 
 /// The supervisor gives a pipeline eight seconds to its first unit.
 const OPEN_AT_MOST: Duration = Duration::from_secs(5);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::media::Size;
-    use crate::v4l2::{Format, PlaneLayout};
-
-    fn size(width: u32, height: u32) -> Size {
-        Size { width, height }
-    }
-
-    fn obstacle_of(
-        fourcc: Fourcc,
-        camera_stride: u32,
-        raw: Size,
-        raw_stride: u32,
-    ) -> Option<String> {
-        let camera = PictureFormat {
-            fourcc,
-            size: size(1920, 1080),
-            stride: camera_stride,
-            interval: Duration::from_millis(33),
-        };
-        let layout = PlaneLayout {
-            stride: raw_stride,
-            bytes: 0,
-        };
-        let raw = Format::told(fourcc, raw, &[layout]);
-        obstacle(&camera, &Agreed { raw, coded: raw })
-    }
-
-    #[test]
-    fn the_same_bytes_need_no_copy() {
-        assert_eq!(
-            obstacle_of(Fourcc::NV12, 1920, size(1920, 1080), 1920),
-            None
-        );
-    }
-
-    #[test]
-    fn another_stride_would_skew_the_picture() {
-        let told = obstacle_of(Fourcc::NV12, 1920, size(1920, 1080), 2048).unwrap();
-        assert_eq!(
-            told,
-            "the camera's lines have 1920 bytes, the encoder's 2048"
-        );
-    }
-
-    #[test]
-    fn lines_that_pad_the_picture_shift_its_colours_unless_they_are_packed() {
-        let told = obstacle_of(Fourcc::NV12, 1920, size(1920, 1088), 1920).unwrap();
-        assert_eq!(
-            told,
-            "the camera's colours begin at line 1080, the encoder's at 1088"
-        );
-        assert_eq!(
-            obstacle_of(Fourcc::YUYV, 3840, size(1920, 1088), 3840),
-            None
-        );
-    }
-}

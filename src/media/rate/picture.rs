@@ -1,6 +1,7 @@
 //! Which picture the rate is enough for: fewer frames and smaller ones when it is not.
 
 use std::fmt;
+use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use crate::media::{Bitrate, Size};
@@ -13,6 +14,30 @@ pub enum Prefer {
     Smooth,
     /// Keep the size, show fewer: for reading a sign.
     Sharp,
+}
+
+impl FromStr for Prefer {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "smooth" => Ok(Self::Smooth),
+            "sharp" => Ok(Self::Sharp),
+            _ => Err(format!(
+                "got \"{}\" when expecting one of smooth, sharp",
+                text.escape_debug()
+            )),
+        }
+    }
+}
+
+impl fmt::Display for Prefer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Smooth => "smooth",
+            Self::Sharp => "sharp",
+        })
+    }
 }
 
 /// What is made of the picture that the camera was asked for.

@@ -36,7 +36,7 @@ use self::wire::{Agreed, MediaPacket, Writer};
 use super::burst_socket::Burst;
 use super::clock::{NtpTime, monotonic_now, wall_now};
 use super::{LinkStatistics, PeerStatistics};
-use crate::media::congestion::{Arrival, EstimateRange, ReceiverClock};
+use crate::media::congestion::{Arrival, Because, EstimateRange, Estimator, ReceiverClock};
 use crate::media::pacer::Pushed;
 use crate::media::{Bitrate, MediaTime};
 use crate::viewer::packetizer::PackedUnit;
@@ -254,7 +254,10 @@ impl Stream {
             because: link.because(),
         });
         shared.course.is_silent = self.sending.is_silent();
-        shared.course.estimate = self.sending.estimator().map(|link| link.media());
+        // Where an estimate starts is a guess, which must not cost the others their picture.
+        let known = |link: &&Estimator| link.because() != Because::Start;
+        let link = self.sending.estimator().filter(known);
+        shared.course.estimate = link.map(Estimator::media);
         let course = shared.course;
         drop(shared);
         let is_news = course.is_silent != self.told.is_silent
@@ -407,7 +410,7 @@ impl Interceptor for Stream {
 fn longest_run<'a>(packets: impl Iterator<Item = &'a TaggedPacket>) -> usize {
     let size = |packet: &TaggedPacket| match &packet.message.packet {
         Packet::Rtp(packet) => packet.marshal_size(),
-        _ => 0,
+        Packet::Rtcp(_) | _ => 0,
     };
     let (mut longest, mut run, mut of) = (0, 0, 0);
     for size in packets.map(size) {

@@ -43,7 +43,10 @@ BOOTS_AT_MOST=4
 
 # When the board has not said a word for longer than it may take.
 power_off() {
-    if [ -e "$CACHE/qemu.pid" ]; then kill -9 "$(cat "$CACHE/qemu.pid")" 2> /dev/null || true; fi
+    local process
+    # QEMU removes the file when it exits.
+    process=$(cat "$CACHE/qemu.pid" 2> /dev/null) || return 0
+    kill -9 "$process" 2> /dev/null || true
     rm -f "$CACHE/qemu.pid"
 }
 
@@ -63,7 +66,7 @@ start_usb_camera() {
     fail "the simulated USB camera does not start: see $LOGS/usb-camera.log"
 }
 
-# When the run ends, or is interrupted. QEMU removes its file when it exits.
+# When the run ends, or is interrupted.
 stop_board() {
     if [ -n "${USB_CAMERA:-}" ]; then kill "$USB_CAMERA" 2> /dev/null || true; fi
     power_off

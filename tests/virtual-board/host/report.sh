@@ -2,10 +2,11 @@
 # Turns the runner's lines into the run's report, and decides what is kept. Sourced by ../run; uses say, power_off, BOARD, BOOT_SECONDS, SHARE, LOGS, KEEP.
 
 PASSED=0 FAILED=0 SKIPPED=0
+declare -A TRIED_AGAIN=()
 
 # report_all NAME...: reads the runner's lines. Leaves in UNHEARD those that it never spoke of, without the one it died in.
 report_all() {
-    local line name running='' patience=$BOOT_SECONDS
+    local line name reason running='' again='' patience=$BOOT_SECONDS
     declare -A heard=()
     while read -r -t "$patience" line || when_silent $?; do
         line=${line%$'\r'}
@@ -20,13 +21,25 @@ report_all() {
             running=''
             report "$line"
             ;;
+        "again "*)
+            read -r _ name reason <<< "$line"
+            running=''
+            if [ -n "${TRIED_AGAIN[$name]:-}" ]; then
+                heard[$name]=1
+                report "not-ok $name 0 $reason, twice"
+            else
+                TRIED_AGAIN[$name]=1
+                say "$name is tried again: $reason"
+            fi
+            again=1
+            ;;
         done) ;;
         *) echo "$line" >> "$LOGS/runner.log" ;;
         esac
         line=''
     done
     # A board that ended before a scenario began has the first on its account: or it would be booted for ever.
-    if [ ${#heard[@]} = 0 ]; then running=${running:-$1}; fi
+    if [ ${#heard[@]} = 0 ] && [ -z "$again" ]; then running=${running:-$1}; fi
     UNHEARD=()
     for name in "$@"; do
         if [ -n "${heard[$name]:-}" ]; then continue; fi
