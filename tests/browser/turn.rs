@@ -207,6 +207,49 @@ fn all_viewers_come_to_the_one_port() {
     assert_eq!(ports, [47120]);
 }
 
+#[test]
+fn viewers_on_one_port_are_not_mixed_up_by_the_turn_server() {
+    let name = "one_port_turn";
+    let coturn = Coturn::start(name);
+    let browser = Browser::open(name);
+    // Only the robot knows the TURN server.
+    let relay_at = free_address();
+    let mut relay = Rovercast::start(
+        &format!("{name}.relay"),
+        &["relay", "--listen", &relay_at.to_string()],
+    );
+    relay.address();
+    let config = configuration(name, "test-card", free_address(), relay_at);
+    let credential = artefact(&format!("{name}.credential"));
+    fs::write(&credential, "hunter2\n").expect("target is writable");
+    let text = fs::read_to_string(&config).expect("it was just written");
+    let text = text.replace(
+        "[webrtc]\n",
+        &format!(
+            "[webrtc]\nudp_ports = \"47121\"\nice_servers = [{{ urls = [\"{}\"], username = \"robots\", credential_file = \"{}\" }}]\n",
+            coturn.url(),
+            credential.display()
+        ),
+    );
+    fs::write(&config, text).expect("target is writable");
+    let _robot = Rovercast::start(&format!("{name}.robot"), &["run", "--config", &config]);
+    let url = format!("http://{relay_at}/?robot=rover-7&camera=front");
+    let pages = [(); 2].map(|()| watch(&browser, &url));
+
+    pages.iter().for_each(|page| until_shown(page, 60));
+
+    let told = || {
+        let log = artefact(&format!("{name}.coturn.log"));
+        fs::read_to_string(log).expect("coturn writes it")
+    };
+    wait_for("an allocation each", Duration::from_secs(10), || {
+        let allocated = told().matches("ALLOCATE processed, success").count();
+        (allocated >= pages.len()).then_some(())
+    });
+    // RFC 8656, section 7.2: Allocation Mismatch.
+    assert!(!told().contains("error 437"), "{}", told());
+}
+
 /// The UDP ports that `robot` has bound, sorted; mDNS, which all share, left out.
 fn udp_ports(robot: &Rovercast) -> Vec<u16> {
     let process = robot.id().as_raw_nonzero();

@@ -1,4 +1,5 @@
 use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
 
@@ -158,4 +159,76 @@ async fn port_without_viewers_is_free_at_once_and_knows_nobody() {
         drop(UdpSocket::bind(("127.0.0.1", port.0.number)).unwrap());
     }
     assert!(lock(&port.0.demultiplexer).is_empty());
+}
+
+/// Takes nothing, and keeps the last who asked, as a socket of tokio's does.
+#[derive(Debug, Default)]
+struct Full(Mutex<Option<Waker>>);
+
+impl AsyncUdpSocket for Full {
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        Ok(([127, 0, 0, 1], 1).into())
+    }
+
+    fn poll_send(&self, cx: &mut Context<'_>, _: &Transmit<'_>) -> Poll<io::Result<usize>> {
+        *lock(&self.0) = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    fn poll_recv(
+        &self,
+        _: &mut Context<'_>,
+        _: &mut [IoSliceMut<'_>],
+        _: &mut [RecvMeta],
+    ) -> Poll<io::Result<usize>> {
+        Poll::Pending
+    }
+}
+
+#[derive(Default)]
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn everyone_who_waits_for_room_is_woken_when_there_is_some() {
+    let full = Arc::new(Full::default());
+    let (open, _closed) = oneshot::channel();
+    let blocked = Arc::new(Blocked::default());
+    let socket = CommonSocket {
+        address: [127, 0, 0, 1].into(),
+        inner: Arc::clone(&full) as Arc<dyn AsyncUdpSocket>,
+        inboxes: Mutex::default(),
+        everyone: Waker::from(Arc::clone(&blocked)),
+        blocked,
+        _open: open,
+    };
+    let transmit = Transmit {
+        destination: ([127, 0, 0, 1], 1).into(),
+        ecn: None,
+        contents: &[0x80],
+        segment_size: None,
+        src_ip: None,
+    };
+    let mut seats = Demultiplexer::default();
+    let waiting = [(); 3].map(|()| {
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(Arc::clone(&woken));
+        let cx = Context::from_waker(&waker);
+        let polled = socket.poll_send(&cx, seats.enter(), &transmit);
+        assert!(polled.is_pending());
+        woken
+    });
+
+    let last = lock(&full.0).take();
+    last.unwrap().wake();
+
+    for woken in waiting {
+        assert!(woken.0.load(Ordering::Relaxed));
+    }
+    assert!(lock(&socket.blocked.0).is_empty());
 }
