@@ -10,19 +10,27 @@
 //!
 //! A [`Slot`] lends its bytes only while it is ours: `submit` wants `&mut`, so no slice of it can be left when the device writes.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+mod dequeued;
+mod slot;
+
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use rustix::io::Errno;
-use tracing::warn;
 
 use super::abi::{self, MAX_PLANES, Plane};
 use super::error::{V4l2Error, refused};
-use super::ioctl::{self, Access, BufferCall, BufferRecord, Mapping};
+use super::ioctl::{self, BufferCall, BufferRecord};
 use super::{BufferType, Device, Memory};
 use crate::media::MediaTime;
+
+pub use dequeued::Dequeued;
+pub use slot::Slot;
+
+use dequeued::Used;
+use slot::{Shared, SlotPlane};
 
 /// One queue of a device, with its buffers allocated. Closing the device frees them; dropping this alone does not.
 #[derive(Debug)]
@@ -33,18 +41,6 @@ pub struct Queue {
     plane_count: usize,
     count: usize,
 }
-
-/// One buffer of a queue.
-#[derive(Debug)]
-pub struct Slot {
-    shared: Arc<Shared>,
-    buffer_type: BufferType,
-    index: u32,
-    planes: Vec<SlotPlane>,
-    /// How often the queue had been stopped when the kernel got it; stopping gives every buffer back.
-    submitted: Option<u32>,
-}
-
 /// What goes along with a slot. `default()` is right for an empty buffer of a queue with its own memory.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Submission<'a> {
@@ -65,42 +61,6 @@ pub struct Import<'a> {
     /// Where the picture begins; not every driver looks.
     pub data_offset: u32,
 }
-
-/// A buffer that the kernel gave back. It becomes ours with [`Slot::take_back`].
-#[derive(Debug)]
-#[must_use]
-pub struct Dequeued {
-    pub index: usize,
-    /// Counts what the device made, dropped or not; some drivers leave it 0.
-    pub sequence: u32,
-    flags: u32,
-    timestamp: MediaTime,
-    used: [Used; MAX_PLANES],
-    plane_count: usize,
-}
-
-#[derive(Debug)]
-struct Shared {
-    node: Arc<OwnedFd>,
-    stops: AtomicU32,
-}
-
-#[derive(Debug)]
-struct SlotPlane {
-    /// For mmap(2); not a place in the buffer.
-    offset: u32,
-    length: u32,
-    used: Used,
-    /// Made on the first look: what the CPU never looks at is never in the process's address space.
-    mapping: OnceLock<Option<Mapping>>,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Used {
-    begin: u32,
-    end: u32,
-}
-
 impl Queue {
     /// Allocates buffers: `count` is a wish, the slots are what the driver made of it. None of them is queued.
     ///
@@ -247,8 +207,7 @@ impl Queue {
     }
 
     /// Gives the buffers' memory up, so that the format can be changed: the queue is of no use afterwards. As blocking as
-    /// [`Self::stop`]. Exported and mapped
-    /// memory lives on until its last user lets go, and may make this fail as busy on Linux before 5.0.
+    /// [`Self::stop`]. Exported and mapped memory lives on until its last user lets go, and may make this fail as busy on Linux before 5.0.
     pub fn free(&self) -> Result<(), V4l2Error> {
         ioctl::request_buffers(self.node(), self.buffer_type, self.memory, 0)
             .map(drop)
@@ -299,140 +258,6 @@ impl Queue {
         self.shared.node.as_fd()
     }
 }
-
-impl Slot {
-    pub fn index(&self) -> usize {
-        self.index as usize
-    }
-
-    pub fn is_with_kernel(&self) -> bool {
-        self.submitted == Some(self.shared.stops.load(Ordering::Acquire))
-    }
-
-    /// How much room a plane has.
-    pub fn room(&self, plane: usize) -> u32 {
-        self.planes.get(plane).map_or(0, |plane| plane.length)
-    }
-
-    /// The part of a plane that the device filled. Empty while the kernel has the buffer, and without memory of its own.
-    pub fn filled(&self, plane: usize) -> &[u8] {
-        let Some(plane) = self.planes.get(plane).filter(|_| !self.is_with_kernel()) else {
-            return &[];
-        };
-        let Some(mapping) = plane.mapping(self) else {
-            return &[];
-        };
-        mapping
-            .bytes()
-            .get(plane.used.begin as usize..plane.used.end as usize)
-            .unwrap_or_default()
-    }
-
-    /// Where in the plane the device's picture begins and ends.
-    pub fn filled_range(&self, plane: usize) -> std::ops::Range<u32> {
-        self.planes
-            .get(plane)
-            .map_or(0..0, |plane| plane.used.begin..plane.used.end)
-    }
-
-    /// A plane to write a picture to. Empty while the kernel has the buffer, without memory of its own, and in capture queues.
-    pub fn room_mut(&mut self, plane: usize) -> &mut [u8] {
-        if self.is_with_kernel() {
-            return &mut [];
-        }
-        if let Some(plane) = self.planes.get(plane) {
-            plane.mapping(self);
-        }
-        self.planes
-            .get_mut(plane)
-            .and_then(|plane| plane.mapping.get_mut()?.as_mut())
-            .map_or(&mut [], Mapping::bytes_mut)
-    }
-
-    /// A dma-buf of a plane, for another device. That device must not write to it while the slot's bytes are read here.
-    pub fn export(&self, plane: usize) -> Result<OwnedFd, V4l2Error> {
-        let (node, plane) = (self.shared.node.as_fd(), plane as u32);
-        ioctl::export_buffer(node, self.buffer_type, self.index, plane)
-            .map_err(refused("export a buffer"))
-    }
-
-    /// The buffer is ours from here on, also after an error, which says that the driver's numbers cannot be true.
-    pub fn take_back(&mut self, dequeued: &Dequeued) -> Result<(), V4l2Error> {
-        let attempt = "take a buffer back";
-        if dequeued.index != self.index() || !self.is_with_kernel() {
-            return Err(V4l2Error::Nonsense {
-                attempt,
-                found: format!("buffer {}", dequeued.index),
-                expected: format!("{}, and that the kernel had it", self.index),
-            });
-        }
-        self.submitted = None;
-        let used = &dequeued.used[..dequeued.plane_count];
-        for (plane, used) in self.planes.iter_mut().zip(used) {
-            plane.used = Used::default();
-            if used.begin > used.end || used.end > plane.length {
-                return Err(V4l2Error::Nonsense {
-                    attempt,
-                    found: format!("bytes {} to {}", used.begin, used.end),
-                    expected: format!("at most {}", plane.length),
-                });
-            }
-            plane.used = *used;
-        }
-        Ok(())
-    }
-}
-
-impl SlotPlane {
-    fn mapping(&self, slot: &Slot) -> Option<&Mapping> {
-        let map = || {
-            let access = if slot.buffer_type.is_output() {
-                Access::ReadWrite
-            } else {
-                Access::Read
-            };
-            let node = slot.shared.node.as_fd();
-            Mapping::new(node, self.offset.into(), self.length as usize, access)
-                .inspect_err(|errno| warn!(%errno, slot = slot.index, "cannot map a buffer"))
-                .ok()
-        };
-        self.mapping.get_or_init(map).as_ref()
-    }
-}
-
-impl Dequeued {
-    /// The data is damaged, or the device could not use it.
-    pub fn is_error(&self) -> bool {
-        self.flags & abi::BUF_FLAG_ERROR != 0
-    }
-
-    pub fn is_key_frame(&self) -> bool {
-        self.flags & abi::BUF_FLAG_KEYFRAME != 0
-    }
-
-    /// The end of a drain; it may be empty.
-    pub fn is_last(&self) -> bool {
-        self.flags & abi::BUF_FLAG_LAST != 0
-    }
-
-    /// As the device has it: of the picture it was made from, when it comes from an encoder.
-    pub fn timestamp(&self) -> MediaTime {
-        self.timestamp
-    }
-
-    /// When the picture was captured; `None` when the driver stamps with some other clock.
-    pub fn captured(&self) -> Option<MediaTime> {
-        let clock = self.flags & abi::BUF_FLAG_TIMESTAMP_MASK;
-        (clock == abi::BUF_FLAG_TIMESTAMP_MONOTONIC).then_some(self.timestamp)
-    }
-
-    /// How many bytes the device left in a plane.
-    pub fn used_bytes(&self, plane: usize) -> u32 {
-        let plane = self.used.get(plane).copied().unwrap_or_default();
-        plane.end.saturating_sub(plane.begin)
-    }
-}
-
 fn empty_record(index: u32) -> BufferRecord {
     BufferRecord {
         index,
@@ -445,119 +270,5 @@ fn empty_record(index: u32) -> BufferRecord {
         planes: [Plane::default(); MAX_PLANES],
     }
 }
-
 /// `VIDEO_MAX_FRAME` was 32 for twenty years; queues that say they can have more are not asked for more.
 const BUFFERS_AT_MOST: u32 = 64;
-
-#[cfg(test)]
-impl Slot {
-    /// A slot that is ours and holds `picture`, without a device behind it.
-    pub(crate) fn filled_with(index: usize, picture: &[u8]) -> Self {
-        use rustix::fs::{MemfdFlags, memfd_create};
-        let node = memfd_create("slot", MemfdFlags::CLOEXEC).expect("memory");
-        rustix::io::write(&node, picture).expect("memory");
-        let length = picture.len() as u32;
-        Self {
-            shared: Arc::new(Shared {
-                node: Arc::new(node),
-                stops: AtomicU32::new(0),
-            }),
-            buffer_type: BufferType::VideoCapture,
-            index: index as u32,
-            planes: vec![SlotPlane {
-                offset: 0,
-                length,
-                used: Used {
-                    begin: 0,
-                    end: length,
-                },
-                mapping: OnceLock::new(),
-            }],
-            submitted: None,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn dequeued(index: usize, begin: u32, end: u32) -> Dequeued {
-        let mut used = [Used::default(); MAX_PLANES];
-        used[0] = Used { begin, end };
-        Dequeued {
-            index,
-            sequence: 0,
-            flags: 0,
-            timestamp: MediaTime::from_monotonic(Duration::ZERO),
-            used,
-            plane_count: 1,
-        }
-    }
-
-    fn with_kernel(picture: &[u8]) -> Slot {
-        let mut slot = Slot::filled_with(2, picture);
-        slot.submitted = Some(0);
-        slot
-    }
-
-    #[test]
-    fn a_slot_is_mapped_on_the_first_look_and_not_before() {
-        let slot = Slot::filled_with(0, b"picture");
-        assert!(slot.planes[0].mapping.get().is_none());
-        assert_eq!(slot.filled(0), b"picture");
-        assert!(slot.planes[0].mapping.get().is_some());
-        assert_eq!(slot.filled(1), b"", "there is no such plane");
-    }
-
-    #[test]
-    fn what_the_kernel_has_shows_no_bytes() {
-        let mut slot = with_kernel(b"picture");
-        assert!(slot.is_with_kernel());
-        assert_eq!(slot.filled(0), b"");
-        assert!(slot.room_mut(0).is_empty());
-
-        slot.take_back(&dequeued(2, 3, 7)).unwrap();
-        assert_eq!(slot.filled(0), b"ture", "behind the data offset");
-        assert!(slot.room_mut(0).is_empty(), "capture buffers are read-only");
-    }
-
-    #[test]
-    fn stopping_gives_every_slot_back() {
-        let slot = with_kernel(b"picture");
-        slot.shared.stops.fetch_add(1, Ordering::AcqRel);
-        assert!(!slot.is_with_kernel());
-    }
-
-    #[test]
-    fn a_driver_that_says_more_bytes_than_there_are_is_not_believed() {
-        for (begin, end) in [(0, 8), (5, 3), (0, u32::MAX), (u32::MAX, u32::MAX)] {
-            let mut slot = with_kernel(b"picture");
-            let error = slot.take_back(&dequeued(2, begin, end)).unwrap_err();
-            assert!(error.to_string().ends_with("when expecting at most 7"));
-            assert!(!slot.is_with_kernel());
-            assert_eq!(slot.filled(0), b"");
-        }
-    }
-
-    #[test]
-    fn a_slot_takes_only_its_own_buffer_back_and_only_once() {
-        let mut slot = with_kernel(b"picture");
-        assert!(slot.take_back(&dequeued(1, 0, 7)).is_err());
-        assert!(slot.is_with_kernel());
-        slot.take_back(&dequeued(2, 0, 7)).unwrap();
-        assert!(slot.take_back(&dequeued(2, 0, 7)).is_err());
-    }
-
-    #[test]
-    fn only_the_monotonic_clock_tells_when_a_picture_was_captured() {
-        let mut buffer = dequeued(0, 0, 0);
-        assert_eq!(buffer.captured(), None);
-        buffer.flags = abi::BUF_FLAG_TIMESTAMP_MONOTONIC | abi::BUF_FLAG_ERROR;
-        assert_eq!(buffer.captured(), Some(buffer.timestamp()));
-        assert!(buffer.is_error() && !buffer.is_last() && !buffer.is_key_frame());
-        // V4L2_BUF_FLAG_TIMESTAMP_COPY: an encoder's.
-        buffer.flags = 0x4000;
-        assert_eq!(buffer.captured(), None);
-    }
-}
