@@ -41,6 +41,7 @@ pub struct Queue {
     plane_count: usize,
     count: usize,
 }
+
 /// What goes along with a slot. `default()` is right for an empty buffer of a queue with its own memory.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Submission<'a> {
@@ -61,6 +62,7 @@ pub struct Import<'a> {
     /// Where the picture begins; not every driver looks.
     pub data_offset: u32,
 }
+
 impl Queue {
     /// Allocates buffers: `count` is a wish, the slots are what the driver made of it. None of them is queued.
     ///
@@ -258,6 +260,7 @@ impl Queue {
         self.shared.node.as_fd()
     }
 }
+
 fn empty_record(index: u32) -> BufferRecord {
     BufferRecord {
         index,
@@ -270,5 +273,6 @@ fn empty_record(index: u32) -> BufferRecord {
         planes: [Plane::default(); MAX_PLANES],
     }
 }
+
 /// `VIDEO_MAX_FRAME` was 32 for twenty years; queues that say they can have more are not asked for more.
 const BUFFERS_AT_MOST: u32 = 64;

@@ -15,11 +15,13 @@ pub struct Dequeued {
     pub(super) used: [Used; MAX_PLANES],
     pub(super) plane_count: usize,
 }
+
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Used {
     pub(super) begin: u32,
     pub(super) end: u32,
 }
+
 impl Dequeued {
     /// The data is damaged, or the device could not use it.
     pub fn is_error(&self) -> bool {

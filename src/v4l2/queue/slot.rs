@@ -21,12 +21,14 @@ pub struct Slot {
     /// How often the queue had been stopped when the kernel got it; stopping gives every buffer back.
     pub(super) submitted: Option<u32>,
 }
+
 /// What a queue and its slots have in common.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) node: Arc<OwnedFd>,
     pub(super) stops: AtomicU32,
 }
+
 #[derive(Debug)]
 pub(super) struct SlotPlane {
     /// For mmap(2); not a place in the buffer.
@@ -36,6 +38,7 @@ pub(super) struct SlotPlane {
     /// Made on the first look: what the CPU never looks at is never in the process's address space.
     pub(super) mapping: OnceLock<Option<Mapping>>,
 }
+
 impl Slot {
     pub fn index(&self) -> usize {
         self.index as usize
@@ -118,6 +121,7 @@ impl Slot {
         Ok(())
     }
 }
+
 impl SlotPlane {
     fn mapping(&self, slot: &Slot) -> Option<&Mapping> {
         let map = || {
@@ -134,6 +138,7 @@ impl SlotPlane {
         self.mapping.get_or_init(map).as_ref()
     }
 }
+
 #[cfg(test)]
 impl Slot {
     /// A slot that is ours and holds `picture`, without a device behind it.
