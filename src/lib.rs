@@ -24,7 +24,8 @@
 //!   [`backoff`], [`board`], [`config`], [`media`], [`relay::message`], [`relay::session`], [`supervisor`], [`viewer`],
 //!   [`viewer::packetizer`].
 //! - **drivers**: each owns one device or socket and holds no policy: [`camera`], [`encoder`], [`v4l2`], [`pipeline`],
-//!   [`relay::client`], [`relay::server`], [`viewer::webrtc`], [`network`], [`systemd`], [`http`].
+//!   [`relay::client`], [`relay::server`], [`viewer::webrtc`], [`network`], [`hotplug`],
+//!   [`systemd`], [`http`].
 //! - **app**: wiring only: [`app`], [`cli`].
 
 pub mod app;
@@ -35,6 +36,7 @@ pub mod cli;
 pub mod config;
 mod document;
 pub mod encoder;
+pub mod hotplug;
 pub mod http;
 pub mod media;
 pub mod metrics;

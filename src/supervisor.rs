@@ -60,6 +60,8 @@ pub enum Report {
     Stopped {
         camera: CameraIndex,
     },
+    /// A video device came: what failed may work now.
+    DeviceCame,
     /// The instant that `poll_timeout` named has come.
     Timeout,
     ShutDown,
@@ -226,6 +228,7 @@ impl Supervisor {
                 lasting,
             } => self.failed(camera, why, lasting, now),
             Report::Stopped { camera } => self.stopped(camera, now),
+            Report::DeviceCame => self.device_came(now),
             Report::Timeout => {}
             Report::ShutDown => self.shutting_down = true,
         }
@@ -287,6 +290,17 @@ impl Supervisor {
             delay = RESTART_MAX;
         }
         camera.state = CameraState::Waiting { until: now + delay };
+    }
+
+    /// Not in the same moment: udev may first have to let us open it.
+    fn device_came(&mut self, now: Instant) {
+        for camera in &mut self.cameras {
+            if let CameraState::Waiting { until } = &mut camera.state {
+                camera.backoff.start_over();
+                let hopeful = now + camera.backoff.hopeful_delay(now);
+                *until = hopeful.min(*until);
+            }
+        }
     }
 
     fn stopped(&mut self, index: CameraIndex, now: Instant) {

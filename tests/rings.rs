@@ -61,6 +61,7 @@ const RINGS: &[(Ring, &[&str])] = &[
             "camera::*",
             "encoder",
             "encoder::*",
+            "hotplug",
             "http",
             "network",
             "network::*",

@@ -9,6 +9,7 @@ use tracing::{debug, info, info_span, warn};
 
 use super::seat::{Event, News, Seat};
 use super::{status, with_sources};
+use crate::hotplug::Arrivals;
 use crate::http::{Answer, Question};
 use crate::network::{self, Network};
 use crate::supervisor::{Action, Report, StopReason, Supervisor};
@@ -25,6 +26,8 @@ pub(super) struct Robot {
     questions: mpsc::Receiver<Question>,
     /// None where the kernel does not tell: then links and viewers notice by themselves, later.
     network: Option<watch::Receiver<Network>>,
+    /// None where the kernel does not tell: then a camera that is back is found by trying, later.
+    arrivals: Option<Arrivals>,
     /// Set when shutting down: leave then at the latest.
     leave_at: Option<Instant>,
     cameras_closed: bool,
@@ -35,6 +38,7 @@ enum Cause {
     Seat(usize, Event),
     Question(Question),
     Network(Network),
+    DeviceCame,
     Timeout(&'static str),
     ShutDown,
 }
@@ -56,6 +60,7 @@ impl Robot {
             counted,
             questions,
             network: None,
+            arrivals: None,
             leave_at: None,
             cameras_closed: false,
         }
@@ -67,6 +72,10 @@ impl Robot {
         match network::watch().await {
             Ok(network) => self.network = Some(network),
             Err(error) => warn!(%error, "cannot watch the network for changes"),
+        }
+        match Arrivals::watch() {
+            Ok(arrivals) => self.arrivals = Some(arrivals),
+            Err(error) => warn!(%error, "cannot watch for devices that come"),
         }
         let now = self.now();
         for seat in &mut self.seats {
@@ -118,6 +127,7 @@ impl Robot {
             Some(question) = self.questions.recv() => Cause::Question(question),
             cause = at_a_seat => cause,
             network = changed(&mut self.network) => Cause::Network(network),
+            () = came(&mut self.arrivals) => Cause::DeviceCame,
             () = tokio::time::sleep_until(deadline.into()) => Cause::Timeout(why),
         }
     }
@@ -162,6 +172,7 @@ impl Robot {
                     seat.network_changed(&network, now);
                 }
             }
+            Cause::DeviceCame => self.supervisor.handle(Report::DeviceCame, now),
             Cause::Timeout(why) => {
                 tracing::trace!(why, "timeout");
                 for line in self.seats.iter_mut().flat_map(|seat| &mut seat.lines) {
@@ -268,6 +279,17 @@ async fn changed(network: &mut Option<watch::Receiver<Network>>) -> Network {
         return std::future::pending().await;
     }
     receiver.borrow_and_update().clone()
+}
+
+/// Waits for a video device that comes.
+async fn came(arrivals: &mut Option<Arrivals>) {
+    let Some(watched) = arrivals else {
+        return std::future::pending().await;
+    };
+    if let Err(error) = watched.next().await {
+        warn!(%error, "cannot watch for devices any more");
+        *arrivals = None;
+    }
 }
 
 /// systemd and people wait for this; what has not closed by then is closed by the kernel.

@@ -179,6 +179,32 @@ fn failure_that_will_not_pass_is_tried_at_the_slowest_pace() {
 }
 
 #[test]
+fn camera_that_is_put_back_is_tried_at_once_however_long_it_was_away() {
+    let mut scene = Scene::running();
+    let failed = || Report::Failed {
+        camera: 0,
+        why: "unplugged".into(),
+        lasting: false,
+    };
+    for _ in 0..12 {
+        scene.tell(failed());
+        let (at, _) = scene.supervisor.poll_timeout().unwrap();
+        scene.now = at.max(scene.now);
+        scene.tell(Report::Timeout);
+        scene.tell(Report::Timeout);
+    }
+    scene.tell(failed());
+
+    assert_eq!(scene.tell(Report::DeviceCame), []);
+    let CameraState::Waiting { until } = *scene.supervisor.state(0) else {
+        panic!("{:?}", scene.supervisor.state(0));
+    };
+    assert!(until <= scene.now + RESTART_FIRST);
+    let start = Action::Start { camera: 0 };
+    assert!(scene.after(RESTART_FIRST, Report::Timeout).contains(&start));
+}
+
+#[test]
 fn failure_is_remembered_until_the_camera_runs_again() {
     let mut scene = Scene::new();
     scene.tell(Report::Viewers {
@@ -264,6 +290,7 @@ fn any_report() -> impl Strategy<Value = Report> {
             lasting
         }),
         camera.prop_map(|camera| Report::Stopped { camera }),
+        Just(Report::DeviceCame),
         Just(Report::Timeout),
     ]
 }
