@@ -296,7 +296,12 @@ async fn watch(
                 let TrackRemoteEvent::OnRtpPacket(packet) = event else { continue };
                 media_ssrc = packet.header.ssrc;
                 let sequence_number = packet.header.sequence_number;
-                let in_order = next_sequence_number.is_none_or(|next| next == sequence_number);
+                let next = next_sequence_number.unwrap_or(sequence_number);
+                // Probes of the link are packets sent again.
+                if sequence_number.wrapping_sub(next) > u16::MAX / 2 {
+                    continue;
+                }
+                let in_order = next == sequence_number;
                 next_sequence_number = Some(sequence_number.wrapping_add(1));
                 let picture = current.get_or_insert_with(|| Picture {
                     at: Instant::now(),
