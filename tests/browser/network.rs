@@ -1,5 +1,6 @@
 //! The robot's network changes under it. These make network namespaces, which takes root; without it they say so and do nothing.
 
+use std::fs;
 use std::net::SocketAddr;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -23,10 +24,11 @@ struct Site {
 
 impl Site {
     fn open(name: &str) -> Option<Self> {
-        Self::of(Family::V4, name)
+        Self::of(Family::V4, name, "")
     }
 
-    fn of(family: Family, name: &str) -> Option<Self> {
+    /// `webrtc`: more lines of that section.
+    fn of(family: Family, name: &str, webrtc: &str) -> Option<Self> {
         let network = Namespace::new(family)?;
         let listen = SocketAddr::new(network.outside(), 0).to_string();
         let mut relay = Rovercast::start(&format!("{name}.relay"), &["relay", "--listen", &listen]);
@@ -34,6 +36,9 @@ impl Site {
         let name = format!("{name}.robot");
         let http = SocketAddr::new(network.loopback(), HTTP_PORT);
         let config = configuration(&name, "test-card", http, relay_at);
+        let text = fs::read_to_string(&config).expect("it was just written");
+        let text = text.replace("[webrtc]\n", &format!("[webrtc]\n{webrtc}"));
+        fs::write(&config, text).expect("target is writable");
         let mut command = network.command();
         command.arg(env!("CARGO_BIN_EXE_rovercast"));
         let robot = Rovercast::start_as(&name, command, LOG_LEVEL, &["run", "--config", &config]);
@@ -105,10 +110,19 @@ fn longest_pause(page: &Page<'_>, since: Instant) -> Duration {
 
 #[test]
 fn picture_is_back_two_seconds_after_the_robot_got_another_address() {
-    let Some(site) = Site::open("other_address") else {
+    is_back_after_another_address("other_address", "");
+}
+
+#[test]
+fn picture_on_the_one_port_is_back_two_seconds_after_the_robot_got_another_address() {
+    is_back_after_another_address("other_address_one_port", "udp_ports = \"47122\"\n");
+}
+
+fn is_back_after_another_address(name: &str, webrtc: &str) {
+    let Some(site) = Site::of(Family::V4, name, webrtc) else {
         return;
     };
-    let browser = Browser::open("other_address");
+    let browser = Browser::open(name);
     let page = site.watch(&browser);
     let_it_run(&page);
 
@@ -179,7 +193,7 @@ fn link_into_a_black_hole_is_noticed_within_half_a_minute() {
 
 #[test]
 fn robot_with_nothing_but_ipv6_is_seen() {
-    let Some(site) = Site::of(Family::V6, "ipv6_only") else {
+    let Some(site) = Site::of(Family::V6, "ipv6_only", "") else {
         return;
     };
     let browser = Browser::open("ipv6_only");
