@@ -3,6 +3,7 @@
 //! Logs, screenshots and, after a failure, each page's picture and console are in `target/test-artefacts`.
 //! One test runs at a time, and each takes as long as it says: the time that people wait is what is tested.
 #![allow(clippy::disallowed_methods)] // a person's clock is the real one
+#![allow(clippy::print_stdout)] // how long people waited
 
 mod common;
 
