@@ -12,6 +12,7 @@ mod steering;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant;
 
 use axum::Router;
@@ -24,6 +25,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::{error, info};
 
 use self::line::Line;
+use self::profiles::FoundProfiles;
 use self::robot::Robot;
 use self::route::Route;
 use self::seat::Seat;
@@ -105,8 +107,8 @@ pub enum AppError {
     HttpEnded,
 }
 
-/// Runs the service until SIGTERM or SIGINT.
-pub async fn run(config: Config) -> Result<(), AppError> {
+/// Runs the service until SIGTERM or SIGINT. Profiles with mistakes are told in the log, and left out.
+pub async fn run(config: Config, known: FoundProfiles) -> Result<(), AppError> {
     let started = now();
     let end = end_signal()?;
     let listener = match config.http.listen {
@@ -131,7 +133,7 @@ pub async fn run(config: Config) -> Result<(), AppError> {
         config.relay.as_ref().map(Route::configured),
         local.map(Route::local),
     );
-    let (robot, questions) = robot(&config, &peers, &routes, started)?;
+    let (robot, questions) = robot(&config, &peers, &routes, known, started)?;
 
     let mut router = http::observation(questions);
     if let Some(address) = local {
@@ -158,7 +160,13 @@ pub async fn demo(options: DemoOptions) -> Result<(), AppError> {
         loopback: true,
         ..PeerSettings::default()
     };
-    let (robot, questions) = robot(&config, &peers, &[Route::local(address)], started)?;
+    let (robot, questions) = robot(
+        &config,
+        &peers,
+        &[Route::local(address)],
+        FoundProfiles::read(None),
+        started,
+    )?;
     let router = http::observation(questions).merge(viewing(&config, address, Vec::new())?);
     let shown = match &config.cameras[0].source {
         Source::Auto | Source::TestCard => "the test card".to_owned(),
@@ -296,11 +304,16 @@ fn robot(
     config: &Config,
     peers: &PeerSettings,
     routes: &[Route],
+    known: FoundProfiles,
     started: Instant,
 ) -> Result<(Robot, mpsc::Sender<http::Question>), AppError> {
+    for problem in &known.problems {
+        error!("{problem}");
+    }
+    let known = &Arc::new(known);
     let mut seats = Vec::new();
     for (index, camera) in config.cameras.iter().enumerate() {
-        let mut seat = Seat::new(camera.clone(), peers.clone());
+        let mut seat = Seat::new(camera.clone(), peers.clone(), known);
         for route in routes {
             let (tell, events) = mpsc::channel(LINK_EVENTS);
             let link = Link::new(route.link(&config.robot.id, camera), tell);

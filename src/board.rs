@@ -25,13 +25,13 @@ use crate::media::Fourcc;
 
 pub use capture::CaptureProfile;
 pub use encoder::{
-    CodedQueue, DrainRules, EncoderProfile, KeyFrameRules, Level, LevelRules, Patience, RateFloor,
-    RateRules, RawFormat, RawQueue,
+    CodedQueue, EncoderProfile, KeyFrameRules, Level, LevelRules, Patience, RateFloor, RateRules,
+    RawQueue,
 };
 pub use machine::{BoardProfile, Measured, SoftwareLimits};
 pub use words::{
-    BitrateMethod, DrainEnd, EncoderControl, Evidence, FrameRate, H264Profile, KeyFrameMethod,
-    LevelRemedy, PicturePath, RateMode, Resume, Rung,
+    BitrateMethod, EncoderControl, Evidence, FrameRate, H264Profile, KeyFrameMethod, LevelRemedy,
+    PicturePath, RateMode, Rung,
 };
 
 /// Every profile there is.
@@ -108,6 +108,25 @@ impl Profiles {
             boards.find(|board| board.compatible.contains(word))
         });
         exact.unwrap_or(&self.boards.generic.profile)
+    }
+
+    /// The paths to try for pictures of a camera with this driver, best first: what was measured on the board comes before what the
+    /// encoder's profile prefers, and memory that only seems to work is left out.
+    pub fn paths(
+        &self,
+        board: &BoardProfile,
+        camera_driver: &str,
+        encoder: &EncoderProfile,
+    ) -> Vec<PicturePath> {
+        let camera = self.capture_for(camera_driver);
+        let measured = board.measured_path(camera_driver, &encoder.about.id);
+        let mut paths = encoder.paths.clone();
+        paths.retain(|path| {
+            let unreachable = encoder.contiguous && !camera.exports_contiguous;
+            !(unreachable && *path == PicturePath::CameraExport)
+        });
+        paths.sort_by_key(|path| measured != Some(*path));
+        paths
     }
 
     pub fn board(&self, id: &str) -> Option<&BoardProfile> {

@@ -15,6 +15,7 @@ use std::str::FromStr;
 use clap::{Args, Parser, Subcommand};
 use tracing::error;
 
+use crate::app::profiles::FoundProfiles;
 use crate::app::{self, AppError, DemoOptions, RelayOptions, TlsFiles, with_sources};
 use crate::config::{self, BitrateRange, CameraConfig, Source, frame_interval};
 use crate::media::{Bitrate, Size};
@@ -99,6 +100,7 @@ Examples:
 Examples:
   rovercast probe
   rovercast probe --list                             while the service streams
+  rovercast --log debug probe                        why a path was not taken
   rovercast probe --json | jq -r '.cameras[].path'
   rovercast probe --write board.toml                 what a new board's profile is made of")]
     Probe(probe::ProbeArgs),
@@ -202,16 +204,19 @@ struct RelayArgs {
 
 impl CommandLine {
     fn run(self) -> Result<(), Failure> {
-        let filter = self
+        let asked = self
             .log
             .or_else(|| std::env::var("ROVERCAST_LOG").ok())
-            .filter(|filter| !filter.is_empty())
-            .unwrap_or_else(|| "info".to_owned());
+            .filter(|filter| !filter.is_empty());
+        let filter = asked.clone().unwrap_or_else(|| "info".to_owned());
         match self.command {
             Command::Run(args) => {
                 start_logging(&filter)?;
                 let config = check::load_for_service(&args.config)?;
-                block_on(app::run(config))
+                block_on(app::run(
+                    config,
+                    FoundProfiles::read(args.profiles.as_deref()),
+                ))
             }
             Command::Demo(args) => {
                 start_logging(&filter)?;
@@ -221,7 +226,13 @@ impl CommandLine {
                 start_logging(&filter)?;
                 block_on(app::relay(args.into()))
             }
-            Command::Probe(args) => probe::run(&args),
+            Command::Probe(args) => {
+                // Its answer is a table; the log has the reasons, for who wants them.
+                if asked.is_some() {
+                    start_logging(&filter)?;
+                }
+                probe::run(&args)
+            }
             Command::Check(args) => check::run(&args),
             Command::Status(args) => status::run(&args),
         }

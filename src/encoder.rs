@@ -33,6 +33,17 @@ pub trait Encoder: AsFd + Send {
     /// Returns the rate the driver took, which may differ from `target`.
     fn set_bitrate(&mut self, target: Bitrate) -> Result<Bitrate, EncoderError>;
 
+    /// Codes pictures of half the width and height, or the whole again, from one of the next frames on: a key frame with another
+    /// SPS, of the same profile and no higher level. False: it cannot, and goes on as before.
+    fn halve(&mut self, _halved: bool) -> bool {
+        false
+    }
+
+    /// Whether [`halve`](Self::halve) can do anything.
+    fn can_halve(&self) -> bool {
+        false
+    }
+
     /// Bytes of raw pictures copied or converted since it was opened. Zero copy means zero.
     fn copied_bytes(&self) -> u64;
 

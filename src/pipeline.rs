@@ -53,6 +53,8 @@ pub struct Encoding {
     pub encoder: String,
     /// `None`: the encoder reads pictures where they are.
     pub path: Option<PicturePath>,
+    /// The encoder makes smaller pictures when told to.
+    pub can_halve: bool,
 }
 
 /// Why a pipeline ended by itself.
@@ -100,6 +102,7 @@ impl Parts {
         Encoding {
             encoder: self.encoder.name().to_owned(),
             path: self.encoder.picture_path(),
+            can_halve: self.encoder.can_halve(),
         }
     }
 }
@@ -131,6 +134,7 @@ struct Orders {
     bitrate: AtomicU64,
     /// Every so many frames one is coded.
     every: AtomicU32,
+    is_halved: AtomicBool,
 }
 
 impl Pipeline {
@@ -146,6 +150,7 @@ impl Pipeline {
             key_frame: AtomicBool::new(false),
             bitrate: AtomicU64::new(0),
             every: AtomicU32::new(1),
+            is_halved: AtomicBool::new(false),
         });
         let theirs = Arc::clone(&orders);
         let span = tracing::info_span!("pipeline", camera = name);
@@ -182,9 +187,12 @@ impl Pipeline {
         self.orders.wake();
     }
 
-    /// Codes fewer frames from the next one on.
+    /// Codes fewer frames, or smaller ones, from one of the next on.
     pub fn set_scale(&self, scale: PictureScale) {
         self.orders.every.store(scale.every, Ordering::Relaxed);
+        self.orders
+            .is_halved
+            .store(scale.divisor > 1, Ordering::Relaxed);
     }
 
     /// Ends it soon; `Report::Ended` tells when.
@@ -235,6 +243,7 @@ struct Turner {
     pending: Option<Frame>,
     /// Frames since the last one that was to be coded.
     left_out: u32,
+    is_halved: bool,
     in_encoder: InEncoder,
     next_sequence: Option<u32>,
     profile: Option<ProfileLevelId>,
@@ -256,6 +265,7 @@ impl Turner {
             gate: KeyFrameGate::new(KEY_FRAME_SPACING),
             pending: None,
             left_out: 0,
+            is_halved: false,
             in_encoder: InEncoder::default(),
             next_sequence: None,
             profile: None,
@@ -336,6 +346,10 @@ impl Turner {
                 debug!(%target, %took, "encoder took a bitrate");
             }
         }
+        let is_halved = self.orders.is_halved.load(Ordering::Relaxed);
+        if is_halved != self.is_halved && self.encoder.halve(is_halved) {
+            self.is_halved = is_halved;
+        }
         Ok(())
     }
 
@@ -395,6 +409,10 @@ impl Turner {
         let Some(profile) = ProfileLevelId::of(&key_frame.data) else {
             return;
         };
+        // Offers are for the whole picture: half of it may have a lower level, and is of no interest to them.
+        if self.is_halved && self.profile.is_some() {
+            return;
+        }
         if self.profile.replace(profile) != Some(profile) {
             let _ = self.outlets.reports.send(Report::Profile(profile));
         }

@@ -362,9 +362,11 @@ impl Viewer {
         } else {
             AWAY_GRACE
         };
-        info!(?grace, "viewer is out of reach");
+        if self.state != State::Away {
+            info!(?grace, "viewer is out of reach");
+        }
         self.state = State::Away;
-        self.ask_again = None;
+        self.want_no_key_frame();
         self.restart_at = None;
         self.deadline = Some((now + grace, otherwise));
     }
@@ -433,7 +435,15 @@ impl Viewer {
         if let State::Watching(_) = self.state {
             debug!("viewer answers nothing, sending it nothing");
             self.state = State::Watching(Picture::Unheard);
-            self.ask_again = None;
+            self.want_no_key_frame();
+        }
+    }
+
+    /// Whatever was owed is of no use to a browser that cannot be reached.
+    fn want_no_key_frame(&mut self) {
+        self.ask_again = None;
+        if let Some(budget) = &mut self.budget {
+            budget.key_frame_made();
         }
     }
 
@@ -483,7 +493,7 @@ impl Viewer {
         info!(%reason, counts = ?self.counts, "viewer is gone");
         self.state = State::Ended;
         self.deadline = None;
-        self.ask_again = None;
+        self.want_no_key_frame();
         self.restart_at = None;
         self.candidates.clear();
         self.run.clear();

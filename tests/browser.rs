@@ -42,6 +42,15 @@ fn watch<'b>(browser: &'b Browser, url: &str) -> Page<'b> {
     page
 }
 
+/// Returns when the page has shown so many pictures; they are sampled no more.
+fn until_shown(page: &Page<'_>, pictures: usize) {
+    let mut shown = 0;
+    common::wait_for("pictures", Duration::from_secs(20), || {
+        shown += Samples::take(page).frames().len();
+        (shown >= pictures).then_some(())
+    });
+}
+
 fn until_live(page: &Page<'_>, within: Duration) {
     page.wait_until("document.documentElement.dataset.state === 'live'", within);
 }

@@ -246,7 +246,7 @@ fn a_reader_that_has_seen_enough_is_no_failure() {
 
     for arguments in [
         &["check", "--config", config.to_str().unwrap()][..],
-        &["probe"],
+        &["probe", "--list"],
         &["--help"],
     ] {
         let (reader, writer) = std::io::pipe().unwrap();
@@ -311,14 +311,74 @@ fn status_shows_what_the_service_answers() {
 
 #[test]
 fn probe_speaks_to_people_and_to_programs() {
-    let table = stdout(&rovercast(&["probe"]));
-    let json = stdout(&rovercast(&["probe", "--json"]));
+    let table = stdout(&rovercast(&["probe", "--list"]));
+    let json = stdout(&rovercast(&["probe", "--list", "--json"]));
 
-    assert!(table.starts_with("Video devices:\n"));
-    assert!(table.contains("\n  test-card     a moving test card\n"));
+    assert!(table.starts_with("Board\n  "), "{table}");
+    assert!(table.contains("\nCameras\n  "), "{table}");
+    assert!(table.contains("\nEncoders\n  "), "{table}");
+    assert!(!table.contains("\nTried"), "{table}");
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
-    assert!(json["devices"].is_array());
-    assert_eq!(json["sources"][0], "test-card");
+    assert!(json["cameras"].is_array() && json["refused"].is_array());
+    assert!(json["board"]["id"].is_string() && json["board"]["kernel"].is_string());
+    let encoders = json["encoders"].as_array().unwrap();
+    let has_software = encoders.iter().any(|it| it["profile"]["id"] == "software");
+    assert_eq!(has_software, cfg!(feature = "software-encoder"));
+}
+
+#[cfg(feature = "software-encoder")]
+#[test]
+fn probe_tries_the_software_encoder_with_whatever_makes_pictures() {
+    let output = rovercast(&["probe", "--json", "--size", "320x240", "--fps", "30"]);
+
+    let json: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
+    let tried = json["tried"].as_array().unwrap();
+    let software = tried.iter().find(|it| it["encoder"] == "software").unwrap();
+    let fps = software["fps"].as_f64().unwrap();
+    assert!(fps > 1.0 && fps < 33.0, "{software}");
+    assert!(software["kbps"].as_u64().unwrap() > 0, "{software}");
+}
+
+#[test]
+fn a_wrong_profile_is_told_by_probe_and_fails_the_check() {
+    let folder = Folder::new("profiles");
+    let config = folder.write("rovercast.toml", "[robot]\nid = \"r\"\n", 0o644);
+    fs::create_dir(folder.0.join("profile.d")).unwrap();
+    let profile = folder.write(
+        "profile.d/uvc.toml",
+        "kind = \"capture\"\nid = \"uvc\"\nexport_contiguous = true\n",
+        0o644,
+    );
+    let profiles = profile.parent().unwrap().to_str().unwrap();
+    let told = format!(
+        "{}:3:1: export_contiguous: unknown key, did you mean exports_contiguous?\n",
+        profile.display()
+    );
+
+    let probe = rovercast(&["probe", "--list", "--profiles", profiles]);
+    let config = config.to_str().unwrap();
+    let check = rovercast(&["check", "--config", config, "--profiles", profiles]);
+
+    assert_eq!(probe.status.code(), Some(0));
+    let left_out = format!("\nProfiles left out\n  {told}");
+    assert!(stdout(&probe).ends_with(&left_out), "{}", stdout(&probe));
+    assert_eq!(check.status.code(), Some(2));
+    assert_eq!(stderr(&check), told);
+}
+
+#[test]
+fn a_folder_of_profiles_that_is_not_there_fails_the_check() {
+    let folder = Folder::new("no-profiles");
+    let config = folder.write("rovercast.toml", "[robot]\nid = \"r\"\n", 0o644);
+
+    let config = config.to_str().unwrap();
+    let check = rovercast(&["check", "--config", config, "--profiles", "/nonexistent"]);
+
+    assert_eq!(check.status.code(), Some(2));
+    assert_eq!(
+        stderr(&check),
+        "cannot read profiles in /nonexistent: No such file or directory (os error 2)\n"
+    );
 }
 
 fn check(config: &Path, variables: &[(&str, &str)]) -> Output {

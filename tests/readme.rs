@@ -37,7 +37,9 @@ fn every_link_leads_to_a_file() {
 fn every_class_of_an_error_is_explained() {
     let readme = read("README.md");
     let rows = readme.lines().filter(|line| line.starts_with("| `"));
-    let explained: BTreeSet<_> = rows.flat_map(|row| row.split('`').skip(1).step_by(2)).collect();
+    let explained: BTreeSet<_> = rows
+        .flat_map(|row| row.split('`').skip(1).step_by(2))
+        .collect();
 
     for file in ["src/camera.rs", "src/encoder.rs", "src/pipeline.rs"] {
         let source = read(file);

@@ -2,21 +2,23 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tracing::{info, warn};
 
-use crate::board::Profiles;
+use crate::board::{BoardProfile, SoftwareLimits};
 use crate::camera::file::FileCamera;
 use crate::camera::test_card::{TestCard, TestCardSettings};
 use crate::camera::v4l2::{CameraSettings, FORMATS, Negotiated, Whereabouts};
 use crate::camera::{Camera, CameraError};
-use crate::config::{CameraConfig, EncoderChoice, Source};
-use crate::encoder::m2m::Standing;
-use crate::encoder::m2m::pairing::{Candidate, M2mSettings, candidates};
+use crate::config::{CameraConfig, EncoderChoice, Source, frame_interval};
+use crate::encoder::m2m::{Candidate, M2mSettings, Standing, candidates};
 use crate::encoder::pass_through::PassThrough;
 use crate::encoder::{Encoder, EncoderError};
-use crate::media::{Fourcc, PictureFormat};
+use crate::media::{Fourcc, PictureFormat, Size};
 use crate::pipeline::{Parts, PipelineError};
+
+use super::profiles::FoundProfiles;
 
 /// What is known of a camera's devices from one pipeline to the next.
 #[derive(Debug)]
@@ -24,15 +26,15 @@ pub(super) struct Devices {
     /// Where the camera is, so that the same one is found when it comes back.
     pub(super) whereabouts: Whereabouts,
     standing: Arc<Standing>,
-    profiles: Profiles,
+    known: Arc<FoundProfiles>,
 }
 
 impl Devices {
-    pub(super) fn of(config: &CameraConfig) -> Self {
+    pub(super) fn of(config: &CameraConfig, known: &Arc<FoundProfiles>) -> Self {
         Self {
             whereabouts: whereabouts(config),
             standing: Arc::default(),
-            profiles: Profiles::built_in(),
+            known: Arc::clone(known),
         }
     }
 }
@@ -51,11 +53,11 @@ fn open(config: &CameraConfig, devices: &Devices) -> Result<Parts, PipelineError
     match &config.encoder {
         EncoderChoice::Software => {}
         EncoderChoice::Device(node) => {
-            let candidate = Candidate::at(node, &devices.profiles)?;
+            let candidate = Candidate::at(node, &devices.known.profiles)?;
             return with_candidate(&candidate, config, devices);
         }
         EncoderChoice::Auto => {
-            for candidate in candidates(&devices.profiles) {
+            for candidate in candidates(&devices.known.profiles) {
                 if devices.is_suspended(candidate.node()) {
                     info!(
                         encoder = candidate.name(),
@@ -64,7 +66,9 @@ fn open(config: &CameraConfig, devices: &Devices) -> Result<Parts, PipelineError
                     continue;
                 }
                 match with_candidate(&candidate, config, devices) {
-                    Err(PipelineError::Encoder(error)) => warn!(class = error.class(), %error, "trying the next encoder"),
+                    Err(PipelineError::Encoder(error)) => {
+                        warn!(class = error.class(), %error, "trying the next encoder")
+                    }
                     result => return result,
                 }
             }
@@ -72,6 +76,7 @@ fn open(config: &CameraConfig, devices: &Devices) -> Result<Parts, PipelineError
     }
     let camera = camera(config, &devices.whereabouts)?;
     tell_when_there_is_none(config, devices);
+    tell_when_too_much(camera.format(), devices.known.board());
     let encoder = encoder_without_device(config, camera.format())?;
     Ok(Parts { camera, encoder })
 }
@@ -92,6 +97,12 @@ fn with_candidate(
     let camera = match negotiated {
         Some(camera) if camera.format().fourcc == Fourcc::H264 => Box::new(camera.start()?),
         Some(mut camera) => {
+            let profile = candidate.profile();
+            let known = &devices.known;
+            let paths = known
+                .profiles
+                .paths(known.board(), camera.driver(), profile);
+            let candidate = candidate.clone().over(paths);
             let (camera, encoder) = candidate.pair(&mut camera, settings, standing)?;
             return Ok(Parts {
                 camera: Box::new(camera),
@@ -111,6 +122,23 @@ fn with_candidate(
 fn tell_when_there_is_none(config: &CameraConfig, devices: &Devices) {
     if matches!(config.source, Source::Auto) && !devices.whereabouts.is_known() {
         warn!("found no camera that could be used: showing the test card");
+    }
+}
+
+/// On the processor pictures come late before they come seldom. Of an unknown board nothing is expected.
+fn tell_when_too_much(format: PictureFormat, board: &BoardProfile) {
+    let SoftwareLimits { size, fps } = board.software;
+    let pixels = |size: Size, interval: Duration| {
+        f64::from(size.width) * f64::from(size.height) / interval.as_secs_f64()
+    };
+    let asked = pixels(format.size, format.interval);
+    let is_encoded = format.fourcc != Fourcc::H264 && !board.is_generic();
+    if is_encoded && asked > pixels(size, frame_interval(fps)) {
+        let board = &board.about.title;
+        warn!(
+            asked = %format.size,
+            "there is no encoder but the processor, and of {board} no more than {size} at {fps} frames a second can be expected"
+        );
     }
 }
 

@@ -6,13 +6,14 @@ mod tried;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
 use super::profiles::{self, FoundProfiles};
 use crate::board::{About, BoardProfile, EncoderProfile, Evidence, Measured, Profiles};
-use crate::camera::v4l2::{CameraFound, FormatFound};
+use crate::camera::v4l2::{CameraFound, FORMATS, FormatFound};
 use crate::encoder::survey::EncoderFound;
 use crate::media::Size;
 use crate::v4l2::{Device, Nodes, V4l2Error, heap};
@@ -97,12 +98,14 @@ pub struct Camera {
 #[derive(Debug, Serialize)]
 pub struct Format {
     pub fourcc: String,
+    /// There is an encoder for it, or a conversion.
+    pub usable: bool,
     pub sizes: Vec<FrameSize>,
     /// The sizes are the least and the most.
     pub is_range: bool,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, PartialEq, Serialize)]
 pub struct FrameSize {
     pub size: String,
     /// The highest; absent when the driver does not tell.
@@ -133,11 +136,11 @@ pub struct TrialSettings {
 
 impl Inventory {
     /// Asks every device what it is and, with `trial`, tries each camera with each encoder for about a second.
-    pub fn take(found: &FoundProfiles, trial: Option<TrialSettings>) -> Self {
+    pub fn take(found: &Arc<FoundProfiles>, trial: Option<TrialSettings>) -> Self {
         let profiles = &found.profiles;
         let nodes = Nodes::of_this_machine();
         let mut inventory = Self {
-            board: board(profiles),
+            board: board(found),
             cameras: Vec::new(),
             encoders: Vec::new(),
             refused: Vec::new(),
@@ -161,14 +164,14 @@ impl Inventory {
             inventory.board.hint = None;
         }
         if let Some(trial) = trial {
-            inventory.tried = tried::try_all(&inventory, trial);
+            inventory.tried = tried::try_all(&inventory, found, trial);
         }
         inventory
     }
 
     /// What was seen, as a profile that lies over the board's; `None` when nothing worked.
     pub fn measured(&self, found: &FoundProfiles) -> Option<BoardProfile> {
-        let mut board = found.profiles.board_for(&self.board.compatible).clone();
+        let mut board = found.board().clone();
         let mut encoders = Vec::new();
         board.measured = Vec::new();
         for tried in &self.tried {
@@ -238,6 +241,7 @@ impl Format {
         });
         Self {
             fourcc: found.fourcc.to_string(),
+            usable: FORMATS.contains(&found.fourcc),
             sizes: sizes.collect(),
             is_range: found.is_range,
         }
@@ -283,14 +287,13 @@ fn software(profiles: &Profiles) -> Option<Encoder> {
         name: "OpenH264".to_owned(),
         driver: None,
         profile: Profile::of(about),
-        formats: raw.formats.iter().map(|it| it.fourcc.to_string()).collect(),
+        formats: raw.formats.iter().map(ToString::to_string).collect(),
         controls: Vec::new(),
     })
 }
 
-fn board(profiles: &Profiles) -> Board {
-    let compatible = profiles::compatible();
-    let profile = profiles.board_for(&compatible);
+fn board(found: &FoundProfiles) -> Board {
+    let profile = found.board();
     let memory = meminfo();
     Board {
         profile: Profile::of(&profile.about),
@@ -308,7 +311,7 @@ fn board(profiles: &Profiles) -> Board {
         },
         missing_encoders: profile.encoders.clone(),
         hint: profile.hint.clone(),
-        compatible,
+        compatible: found.compatible.clone(),
     }
 }
 

@@ -4,13 +4,15 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use crate::board::Profiles;
+use crate::board::{BoardProfile, Profiles};
 
 /// All profiles as they count here, and what is wrong: one line a mistake. A file with a mistake counts for nothing, so that one bad
 /// file does not keep a robot from streaming.
 #[derive(Debug)]
 pub struct FoundProfiles {
     pub profiles: Profiles,
+    /// The device tree's words for this board, the most exact first; none on a PC.
+    pub compatible: Vec<String>,
     pub problems: Vec<String>,
 }
 
@@ -19,6 +21,7 @@ impl FoundProfiles {
     pub fn read(extra: Option<&Path>) -> Self {
         let mut found = Self {
             profiles: Profiles::built_in(),
+            compatible: device_tree("compatible"),
             problems: Vec::new(),
         };
         for folder in FOLDERS {
@@ -28,6 +31,11 @@ impl FoundProfiles {
             found.lay_over_folder(folder, false);
         }
         found
+    }
+
+    /// What is known of this board.
+    pub fn board(&self) -> &BoardProfile {
+        self.profiles.board_for(&self.compatible)
     }
 
     fn lay_over_folder(&mut self, folder: &Path, may_be_missing: bool) {
@@ -56,11 +64,6 @@ impl FoundProfiles {
             }
         }
     }
-}
-
-/// The device tree's words for this board, the most exact first; none on a PC.
-pub fn compatible() -> Vec<String> {
-    device_tree("compatible")
 }
 
 /// What the device tree calls this board.

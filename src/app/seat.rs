@@ -10,6 +10,7 @@ use tracing::{debug, info, warn};
 
 use super::devices::{self, Devices};
 use super::line::{Expected, Line, Seated, Viewer};
+use super::profiles::FoundProfiles;
 use super::steering::{Place, steering};
 use super::with_sources;
 use crate::config::CameraConfig;
@@ -74,7 +75,11 @@ pub(super) enum News {
 }
 
 impl Seat {
-    pub(super) fn new(config: CameraConfig, mut peers: PeerSettings) -> Self {
+    pub(super) fn new(
+        config: CameraConfig,
+        mut peers: PeerSettings,
+        known: &Arc<FoundProfiles>,
+    ) -> Self {
         let units = Outlet::new();
         let (report, reports) = mpsc::unbounded_channel();
         let metrics = Arc::new(CameraMetrics::default());
@@ -86,8 +91,8 @@ impl Seat {
             metrics: Arc::clone(&metrics),
         };
         Self {
-            devices: Arc::new(Devices::of(&config)),
             steering: steering(&config),
+            devices: Arc::new(Devices::of(&config, known)),
             config,
             metrics,
             profile: None,
@@ -156,6 +161,7 @@ impl Seat {
             Event::Pipeline(pipeline::Report::Moved) => return Some(News::Moved),
             Event::Pipeline(pipeline::Report::Recovering) => return Some(News::Recovering),
             Event::Pipeline(pipeline::Report::Opened(encoding)) => {
+                self.encoder_opened(encoding.can_halve);
                 self.opened = Some(Opened {
                     encoding,
                     copied_bytes: self.metrics.copied_bytes.value(),
@@ -275,10 +281,7 @@ impl Seat {
     pub(super) fn start_pipeline(&mut self) {
         let open = devices::opener(&self.config, &self.devices);
         match Pipeline::start(self.config.name(), self.outlets.clone(), open) {
-            Ok(pipeline) => {
-                self.pipeline = Some(pipeline);
-                self.steering.encoder_opened();
-            }
+            Ok(pipeline) => self.pipeline = Some(pipeline),
             Err(error) => {
                 let _ = self
                     .outlets

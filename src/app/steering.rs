@@ -32,8 +32,13 @@ pub(super) fn steering(config: &CameraConfig) -> Steering<Place> {
         interval: INTERVAL,
         method: RateMethod::Control,
     };
-    let ladder = PictureLadder::new(config.size, config.frame_interval, Prefer::default());
-    Steering::new(limits, config.bitrate.start, ladder)
+    Steering::new(limits, config.bitrate.start, ladder(config, false))
+}
+
+/// By what the camera was asked for.
+fn ladder(config: &CameraConfig, can_halve: bool) -> PictureLadder {
+    let prefer = Prefer::default();
+    PictureLadder::new(config.size, config.frame_interval, prefer, can_halve)
 }
 
 impl Seat {
@@ -54,6 +59,11 @@ impl Seat {
 
     pub(super) fn link_gone(&mut self, viewer: Place, now: Instant) {
         self.steering.handle(Input::Left { viewer }, now);
+    }
+
+    pub(super) fn encoder_opened(&mut self, can_halve: bool) {
+        self.steering
+            .encoder_opened(ladder(&self.config, can_halve));
     }
 
     /// Does what was decided about the encoder. True when anything was done.

@@ -12,8 +12,6 @@ pub struct CaptureProfile {
     /// What it exports may be offered to a device without an IOMMU: it is contiguous, or refused. Where this is false it may seem
     /// to work, by luck or through a bounce buffer, and show green pictures.
     pub exports_contiguous: bool,
-    /// The processor writes the pictures: memory that is not the camera's own needs a sync after each.
-    pub cpu_writes: bool,
 }
 
 impl Profile for CaptureProfile {
@@ -22,12 +20,10 @@ impl Profile for CaptureProfile {
     fn read(about: Option<About>, section: &mut Section<'_, '_>) -> Option<Self> {
         let drivers = section.each_parsed("drivers", super::word);
         let exports_contiguous = section.required_flag("exports_contiguous");
-        let cpu_writes = section.required_flag("cpu_writes");
         Some(Self {
             about: about?,
             drivers: drivers.unwrap_or_default(),
             exports_contiguous: exports_contiguous?,
-            cpu_writes: cpu_writes?,
         })
     }
 }

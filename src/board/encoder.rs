@@ -6,8 +6,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::{
-    About, BitrateMethod, DrainEnd, EncoderControl, FrameRate, H264Profile, KeyFrameMethod,
-    LevelRemedy, PicturePath, Profile, RateMode, Resume, Rung, glob,
+    About, BitrateMethod, EncoderControl, FrameRate, H264Profile, KeyFrameMethod, LevelRemedy,
+    PicturePath, Profile, RateMode, Rung, glob,
 };
 use crate::document::quoted;
 use crate::document::reader::Section;
@@ -34,46 +34,23 @@ pub struct EncoderProfile {
     /// Set before buffers are requested; a driver without one of them goes without it.
     pub controls: BTreeMap<EncoderControl, u32>,
     pub key_frames: KeyFrameRules,
-    pub drain: DrainRules,
     /// Climbed from the first to the last when nothing comes out any more.
     pub ladder: Vec<Rung>,
     pub patience: Patience,
-    /// Frames may come back without an access unit and without an error.
-    pub skips_silently: bool,
-    /// Timestamps come back cut to multiples of this.
-    pub timestamp_step: Duration,
 }
 
 /// OUTPUT: what the driver reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RawQueue {
     /// Best first.
-    pub formats: Vec<RawFormat>,
+    pub formats: Vec<Fourcc>,
     pub least: Size,
     pub most: Size,
     /// What to ask for; the driver may give more or less.
     pub buffers: u32,
-    /// With fewer, STREAMON or encoding fails.
-    pub buffers_at_least: u32,
     /// Frames that the driver holds at most: each is one frame time of delay.
     pub in_flight: u32,
-    /// STREAMON of an empty queue fails.
-    pub queue_before_streamon: bool,
-    /// A picture whose height the driver pads needs `S_SELECTION` CROP, or the padding is seen.
-    pub crop_required: bool,
     pub frame_rate: FrameRate,
-}
-
-/// One kind of raw picture that the driver reads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RawFormat {
-    pub fourcc: Fourcc,
-    /// Buffers a frame (`num_planes`): 1 when all colour planes share one.
-    pub memory_planes: u32,
-    /// `bytesperline` is a multiple of it.
-    pub stride_align: u32,
-    /// The lines of a buffer are a multiple of it.
-    pub height_align: u32,
 }
 
 /// CAPTURE: what the driver gives.
@@ -85,10 +62,6 @@ pub struct CodedQueue {
     pub most_bytes: u32,
     /// An access unit that is longer than its buffer goes on in the next one.
     pub fragmented: bool,
-    /// `V4L2_BUF_FLAG_KEYFRAME` tells the truth.
-    pub key_frame_flag_trusted: bool,
-    /// SPS and PPS come in a buffer of their own, with the timestamp of the frame after them.
-    pub separate_headers: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -138,13 +111,6 @@ pub struct KeyFrameRules {
     pub again_after: Duration,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DrainRules {
-    pub ends: Vec<DrainEnd>,
-    pub resume: Resume,
-    pub deadline: Duration,
-}
-
 /// How long to wait before something is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Patience {
@@ -152,6 +118,8 @@ pub struct Patience {
     pub first_unit: Duration,
     /// From a frame to its access unit, later on.
     pub unit: Duration,
+    /// For the last access units, before the encoder is stopped on purpose.
+    pub drain: Duration,
     /// For one call that may block: STREAMOFF, REQBUFS, close.
     pub call: Duration,
 }
@@ -180,11 +148,8 @@ impl Profile for EncoderProfile {
         let profiles = section.some_parsed("profiles", H264Profile::from_str);
         let controls = section.table("controls", read_controls);
         let key_frames = section.table("key_frames", KeyFrameRules::read);
-        let drain = section.table("drain", DrainRules::read);
         let ladder = section.some_parsed("ladder", Rung::from_str);
         let patience = section.table("patience", Patience::read);
-        let skips_silently = section.required_flag("skips_silently");
-        let timestamp_step = section.required_duration("timestamp_step", MICROSECOND..=SECOND);
         Some(Self {
             about: about?,
             drivers: drivers.unwrap_or_default(),
@@ -198,28 +163,19 @@ impl Profile for EncoderProfile {
             profiles: profiles?,
             controls,
             key_frames: key_frames?,
-            drain: drain?,
             ladder: ladder?,
             patience: patience?,
-            skips_silently: skips_silently?,
-            timestamp_step: timestamp_step?,
         })
     }
 }
 
 impl RawQueue {
     fn read(section: &mut Section<'_, '_>) -> Option<Self> {
-        let formats = section.each_table("formats", RawFormat::read);
-        if formats.is_empty() {
-            section.report("formats", "is missing when expecting one table or more");
-        }
+        let formats = section.some_parsed("formats", super::fourcc);
         let least = section.required("least", Size::from_str, "a size such as \"32x32\"");
         let most = section.required("most", Size::from_str, "a size such as \"1920x1920\"");
         let buffers = section.required_whole("buffers", 1..=MOST_BUFFERS);
-        let buffers_at_least = section.required_whole("buffers_at_least", 1..=MOST_BUFFERS);
         let in_flight = section.required_whole("in_flight", 1..=MOST_BUFFERS);
-        let queue_before_streamon = section.required_flag("queue_before_streamon");
-        let crop_required = section.required_flag("crop_required");
         let frame_rate = section.required("frame_rate", FrameRate::from_str, "what to declare");
         if let (Some(in_flight), Some(buffers)) = (in_flight, buffers)
             && in_flight > buffers
@@ -228,14 +184,11 @@ impl RawQueue {
             section.report("in_flight", what);
         }
         Some(Self {
-            formats: formats.into_iter().collect::<Option<_>>()?,
+            formats: formats?,
             least: least?,
             most: most?,
             buffers: buffers?,
-            buffers_at_least: buffers_at_least?,
             in_flight: in_flight?,
-            queue_before_streamon: queue_before_streamon?,
-            crop_required: crop_required?,
             frame_rate: frame_rate?,
         })
     }
@@ -247,21 +200,6 @@ impl RawQueue {
     }
 }
 
-impl RawFormat {
-    fn read(section: &mut Section<'_, '_>) -> Option<Self> {
-        let fourcc = section.required("fourcc", super::fourcc, "a V4L2 pixel format");
-        let memory_planes = section.required_whole("memory_planes", 1..=3);
-        let stride_align = section.required_whole("stride_align", 1..=MOST_ALIGN);
-        let height_align = section.required_whole("height_align", 1..=MOST_ALIGN);
-        Some(Self {
-            fourcc: fourcc?,
-            memory_planes: memory_planes?,
-            stride_align: stride_align?,
-            height_align: height_align?,
-        })
-    }
-}
-
 impl CodedQueue {
     fn read(section: &mut Section<'_, '_>) -> Option<Self> {
         let buffers = section.required_whole("buffers", 1..=MOST_BUFFERS);
@@ -269,16 +207,12 @@ impl CodedQueue {
         let least_bytes = section.required_whole("least_bytes", 1..=MOST_CODED_BYTES);
         let most_bytes = section.required_whole("most_bytes", 1..=MOST_CODED_BYTES);
         let fragmented = section.required_flag("fragmented");
-        let key_frame_flag_trusted = section.required_flag("key_frame_flag_trusted");
-        let separate_headers = section.required_flag("separate_headers");
         let coded = Self {
             buffers: buffers?,
             bits_per_pixel: bits_per_pixel?,
             least_bytes: least_bytes?,
             most_bytes: most_bytes?,
             fragmented: fragmented?,
-            key_frame_flag_trusted: key_frame_flag_trusted?,
-            separate_headers: separate_headers?,
         };
         if coded.least_bytes > coded.most_bytes {
             let (least, most) = (coded.least_bytes, coded.most_bytes);
@@ -447,28 +381,17 @@ impl KeyFrameRules {
     }
 }
 
-impl DrainRules {
-    fn read(section: &mut Section<'_, '_>) -> Option<Self> {
-        let ends = section.some_parsed("ends", DrainEnd::from_str);
-        let resume = section.required("resume", Resume::from_str, "how it goes on");
-        let deadline = section.required_duration("deadline", Duration::ZERO..=MINUTE);
-        Some(Self {
-            ends: ends?,
-            resume: resume?,
-            deadline: deadline?,
-        })
-    }
-}
-
 impl Patience {
     fn read(section: &mut Section<'_, '_>) -> Option<Self> {
         let range = Duration::from_millis(10)..=2 * MINUTE;
         let first_unit = section.required_duration("first_unit", range.clone());
         let unit = section.required_duration("unit", range.clone());
+        let drain = section.required_duration("drain", range.clone());
         let call = section.required_duration("call", range);
         Some(Self {
             first_unit: first_unit?,
             unit: unit?,
+            drain: drain?,
             call: call?,
         })
     }
@@ -491,12 +414,7 @@ fn pixels(size: Size) -> u64 {
 /// VIDEO_MAX_FRAME of the kernel.
 const MOST_BUFFERS: u32 = 32;
 
-/// Of strides and heights; the largest in any driver is 128.
-const MOST_ALIGN: u32 = 4096;
-
 /// A key frame at 8192x8192 is smaller.
 const MOST_CODED_BYTES: u32 = 64 << 20;
 
-const MICROSECOND: Duration = Duration::from_micros(1);
-const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);

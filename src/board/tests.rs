@@ -83,7 +83,7 @@ fn what_a_profile_leaves_out_is_what_the_generic_one_says() {
     let generic = profiles.encoder("generic-stateful").unwrap();
     let amphion = profiles.encoder("amphion-vpu").unwrap();
 
-    assert_eq!(amphion.timestamp_step, generic.timestamp_step);
+    assert_eq!(amphion.raw.frame_rate, generic.raw.frame_rate);
     assert_eq!(amphion.controls, generic.controls);
     assert_eq!(amphion.raw.buffers, 6);
 }
@@ -147,12 +147,12 @@ fn every_mistake_is_told_with_file_line_and_key() {
             "x.toml: title: is missing when expecting what people call it",
         ),
         (
-            format!("{uvc}cpu_write = true"),
-            "x.toml:3:1: cpu_write: unknown key, did you mean cpu_writes?",
+            format!("{uvc}export_contiguous = true"),
+            "x.toml:3:1: export_contiguous: unknown key, did you mean exports_contiguous?",
         ),
         (
-            format!("{uvc}cpu_writes = 'yes'"),
-            "x.toml:3:1: cpu_writes: got \"yes\" when expecting true or false",
+            format!("{uvc}exports_contiguous = 'yes'"),
+            "x.toml:3:1: exports_contiguous: got \"yes\" when expecting true or false",
         ),
         (
             format!("{uvc}evidence = 'sure'"),
@@ -171,10 +171,8 @@ fn every_mistake_is_told_with_file_line_and_key() {
             "x.toml:4:1: controls.H264_MIN_QQP: unknown key, did you mean H264_MIN_QP?",
         ),
         (
-            format!(
-                "{bcm}[raw]\nformats = [{{ fourcc = 'NV', memory_planes = 1, stride_align = 1, height_align = 1 }}]"
-            ),
-            "x.toml:4:14: raw.formats[0].fourcc: got \"NV\" when expecting the four characters of a V4L2 pixel format",
+            format!("{bcm}[raw]\nformats = ['YU12', 'NV']"),
+            "x.toml:4:20: raw.formats[1]: got \"NV\" when expecting the four characters of a V4L2 pixel format",
         ),
         (
             format!("{bcm}[rate]\nleast = '30 Mbps'"),
@@ -217,10 +215,10 @@ fn every_mistake_is_told_with_file_line_and_key() {
 fn a_file_with_a_mistake_changes_nothing() {
     let mut profiles = Profiles::built_in();
 
-    let text = "kind = 'capture'\nid = 'uvc'\ncpu_writes = false\nfast = true";
+    let text = "kind = 'capture'\nid = 'uvc'\nexports_contiguous = true\nfast = true";
     profiles.lay_over("x.toml", text.as_bytes()).unwrap_err();
 
-    assert!(profiles.capture_for("uvcvideo").cpu_writes);
+    assert!(!profiles.capture_for("uvcvideo").exports_contiguous);
 }
 
 #[test]
@@ -254,6 +252,36 @@ fn what_was_measured_is_read_back() {
         assert_eq!(path, Some(PicturePath::EncoderExport));
         assert_eq!(read.measured_path("unicam", "bcm2835-codec"), None);
     }
+}
+
+#[test]
+fn a_path_that_was_measured_comes_first_and_one_that_only_seems_to_work_not_at_all() {
+    use PicturePath::{CameraExport, Copy, EncoderExport, Heap};
+    let profiles = Profiles::built_in();
+    let mut board = profiles.board("raspberrypi-4").unwrap().clone();
+    let encoder = profiles.encoder("bcm2835-codec").unwrap();
+    let paths = |board: &BoardProfile, camera| profiles.paths(board, camera, encoder);
+
+    assert_eq!(
+        paths(&board, "unicam"),
+        [CameraExport, EncoderExport, Heap, Copy]
+    );
+    assert_eq!(paths(&board, "uvcvideo"), [EncoderExport, Heap, Copy]);
+    board.measured = vec![Measured {
+        camera: "unicam".to_owned(),
+        encoder: "bcm2835-codec".to_owned(),
+        path: Heap,
+        fourcc: Fourcc::YU12,
+        size: size("1280x720"),
+        fps: 30,
+        copied_bytes_per_frame: 0,
+        kernel: "6.12".to_owned(),
+    }];
+    assert_eq!(
+        paths(&board, "unicam"),
+        [Heap, CameraExport, EncoderExport, Copy]
+    );
+    assert_eq!(paths(&board, "uvcvideo"), [EncoderExport, Heap, Copy]);
 }
 
 #[test]

@@ -132,29 +132,6 @@ words! {
 }
 
 words! {
-    /// What ends a drain; whatever it is, the deadline ends it too.
-    DrainEnd {
-        /// A CAPTURE buffer with `V4L2_BUF_FLAG_LAST`.
-        Last = "last",
-        /// `DQBUF` on CAPTURE is `EPIPE`.
-        Epipe = "epipe",
-        /// `V4L2_EVENT_EOS`, and no buffer after it.
-        EndOfStream = "end-of-stream",
-    }
-}
-
-words! {
-    /// What makes an encoder go on after a drain.
-    Resume {
-        /// `V4L2_ENC_CMD_START`
-        Start = "start",
-        /// STREAMOFF and STREAMON of CAPTURE.
-        RestartCapture = "restart-capture",
-        Reopen = "reopen",
-    }
-}
-
-words! {
     /// One step of the ladder that is climbed when an encoder gives nothing any more.
     Rung {
         /// STREAMOFF and STREAMON of CAPTURE.

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 
@@ -38,7 +39,7 @@ pub(super) struct ProbeArgs {
 }
 
 pub(super) fn run(args: &ProbeArgs) -> Result<(), Failure> {
-    let found = FoundProfiles::read(args.profiles.as_deref());
+    let found = Arc::new(FoundProfiles::read(args.profiles.as_deref()));
     let trial = (!args.list).then(|| TrialSettings {
         size: args.size,
         interval: frame_interval(args.fps),

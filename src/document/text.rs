@@ -6,24 +6,23 @@ use std::time::Duration;
 
 use super::quoted;
 
-/// Reads `"10 us"`, `"250 ms"`, `"20 s"`, `"5 min"`, `"1 h"`.
+/// Reads `"250 ms"`, `"20 s"`, `"5 min"`, `"1 h"`.
 pub(crate) fn duration(text: &str, range: RangeInclusive<Duration>) -> Result<Duration, String> {
     let split = text
         .find(|c: char| !c.is_ascii_digit())
         .unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
-    let microseconds = match unit.trim() {
-        "us" => Some(1),
-        "ms" => Some(1000),
-        "s" => Some(1_000_000),
-        "min" => Some(60 * 1_000_000),
-        "h" => Some(60 * 60 * 1_000_000),
+    let milliseconds = match unit.trim() {
+        "ms" => Some(1),
+        "s" => Some(1000),
+        "min" => Some(60 * 1000),
+        "h" => Some(60 * 60 * 1000),
         _ => None,
     };
-    let duration = microseconds
+    let duration = milliseconds
         .zip(number.parse::<u64>().ok())
         .and_then(|(unit, number)| number.checked_mul(unit))
-        .map(Duration::from_micros);
+        .map(Duration::from_millis);
     let Some(duration) = duration else {
         return Err(format!(
             "got {} when expecting a duration such as \"250 ms\", \"20 s\", \"5 min\" or \"1 h\"",
@@ -41,12 +40,11 @@ pub(crate) fn duration(text: &str, range: RangeInclusive<Duration>) -> Result<Du
     Ok(duration)
 }
 
-/// Writes a duration so that [`duration`] reads it again; whole microseconds are all there is.
+/// Writes a duration so that [`duration`] reads it again; whole milliseconds are all there is.
 pub(crate) fn shown_duration(duration: Duration) -> String {
-    match duration.as_micros() {
-        us if us >= 1_000_000 && us % 1_000_000 == 0 => format!("{} s", us / 1_000_000),
-        us if us % 1000 == 0 => format!("{} ms", us / 1000),
-        us => format!("{us} us"),
+    match duration.as_millis() {
+        ms if ms >= 1000 && ms % 1000 == 0 => format!("{} s", ms / 1000),
+        ms => format!("{ms} ms"),
     }
 }
 
@@ -90,16 +88,15 @@ mod tests {
     #[test]
     fn durations_are_read_as_people_write_them() {
         let any = Duration::ZERO..=Duration::MAX;
-        for (text, microseconds) in [
-            ("1500 us", 1500),
-            ("250 ms", 250_000),
-            ("20 s", 20_000_000),
-            ("20s", 20_000_000),
-            ("5 min", 300_000_000),
-            ("1 h", 3_600_000_000),
+        for (text, milliseconds) in [
+            ("250 ms", 250),
+            ("20 s", 20_000),
+            ("20s", 20_000),
+            ("5 min", 300_000),
+            ("1 h", 3_600_000),
         ] {
             let read = duration(text, any.clone()).unwrap();
-            assert_eq!(read, Duration::from_micros(microseconds), "{text}");
+            assert_eq!(read, Duration::from_millis(milliseconds), "{text}");
             assert_eq!(duration(&shown_duration(read), any.clone()), Ok(read));
         }
     }

@@ -3,6 +3,7 @@
 //! Colour: the encoder is told BT.601 in limited range, whatever the size, because that is what USB cameras send
 //! (`V4L2_COLORSPACE_SRGB` implies `V4L2_YCBCR_ENC_601`) and what JPEG's full range BT.601 (JFIF) is converted to here.
 
+pub mod halved;
 mod jpeg;
 mod writer;
 

@@ -13,6 +13,7 @@ use tracing::{debug, warn};
 
 use self::coder::Coder;
 use super::convert::Converter;
+use super::convert::halved::{Halver, halved};
 use super::outbox::Outbox;
 use super::{Encoder, EncoderError, Submitted};
 use crate::media::h264::Conditioner;
@@ -49,6 +50,7 @@ struct Job {
 struct Shared {
     outbox: Outbox,
     bitrate: AtomicU64,
+    is_halved: AtomicBool,
     converted_bytes: AtomicU64,
     stopping: AtomicBool,
 }
@@ -64,6 +66,7 @@ impl SoftwareEncoder {
         let shared = Arc::new(Shared {
             outbox: Outbox::new().map_err(start)?,
             bitrate: AtomicU64::new(bitrate.as_bps()),
+            is_halved: AtomicBool::new(false),
             converted_bytes: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
         });
@@ -108,6 +111,15 @@ impl Encoder for SoftwareEncoder {
         Ok(bitrate)
     }
 
+    fn halve(&mut self, halved: bool) -> bool {
+        self.shared.is_halved.store(halved, Ordering::Relaxed);
+        true
+    }
+
+    fn can_halve(&self) -> bool {
+        true
+    }
+
     fn copied_bytes(&self) -> u64 {
         self.shared.converted_bytes.load(Ordering::Relaxed)
     }
@@ -140,7 +152,10 @@ impl Drop for SoftwareEncoder {
 
 /// What lives on the encoder's thread.
 struct Worker {
+    format: PictureFormat,
     converter: Converter,
+    halver: Halver,
+    is_halved: bool,
     coder: Coder,
     conditioner: Conditioner,
     /// Asked for, and not come out yet.
@@ -154,7 +169,10 @@ struct Worker {
 impl Worker {
     fn new(format: PictureFormat, bitrate: Bitrate) -> Result<Self, EncoderError> {
         Ok(Self {
+            format,
             converter: Converter::new(format)?,
+            halver: Halver::default(),
+            is_halved: false,
             coder: Coder::open(format, bitrate)?,
             conditioner: Conditioner::new(),
             owes_key_frame: true,
@@ -172,10 +190,12 @@ impl Worker {
             }
             self.owes_key_frame |= job.key_frame;
             let bitrate = Bitrate::bps(shared.bitrate.load(Ordering::Relaxed));
-            let result = self.encode(job.frame, bitrate);
-            shared
-                .converted_bytes
-                .store(self.converter.converted_bytes(), Ordering::Relaxed);
+            let is_halved = shared.is_halved.load(Ordering::Relaxed);
+            let result = self
+                .resize(is_halved, bitrate)
+                .and_then(|()| self.encode(job.frame, bitrate));
+            let written = self.converter.converted_bytes() + self.halver.written_bytes();
+            shared.converted_bytes.store(written, Ordering::Relaxed);
             match result {
                 Ok(Some(unit)) => shared.outbox.push(Ok(unit)),
                 Ok(None) => {}
@@ -190,6 +210,27 @@ impl Worker {
         }
     }
 
+    fn resize(&mut self, is_halved: bool, bitrate: Bitrate) -> Result<(), EncoderError> {
+        if is_halved == self.is_halved {
+            return Ok(());
+        }
+        let size = match is_halved {
+            true => halved(self.format.size),
+            false => self.format.size,
+        };
+        debug!(%size, "encoder opens anew for its size");
+        self.coder = Coder::open(
+            PictureFormat {
+                size,
+                ..self.format
+            },
+            bitrate,
+        )?;
+        self.is_halved = is_halved;
+        self.owes_key_frame = true;
+        Ok(())
+    }
+
     fn encode(
         &mut self,
         frame: Frame,
@@ -197,7 +238,11 @@ impl Worker {
     ) -> Result<Option<AccessUnit>, EncoderError> {
         let (captured, sequence) = (frame.captured, frame.sequence);
         self.coder.aim(bitrate, self.owes_key_frame)?;
-        let picture = self.converter.convert(&frame)?;
+        let whole = self.converter.convert(&frame)?;
+        let picture = match self.is_halved {
+            true => self.halver.halve(&whole),
+            false => whole,
+        };
         self.coder
             .encode(&picture, captured, self.owes_key_frame, &mut self.coded)?;
         drop(frame);

@@ -169,10 +169,14 @@ impl<P> Pacer<P> {
         Some(departure)
     }
 
-    /// When something may leave.
+    /// When to come back: with an empty bucket, so that as much as it holds leaves together.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let anything = !self.is_held && (self.bytes > 0 || self.probe.is_some());
-        anything.then(|| self.free.checked_sub(self.burst()).unwrap_or(self.free))
+        let ahead = match self.probe {
+            Some(_) => self.burst(),
+            None => Duration::ZERO,
+        };
+        anything.then(|| self.free.checked_sub(ahead).unwrap_or(self.free))
     }
 
     /// How long the newest packet waits.
@@ -206,7 +210,9 @@ impl<P> Pacer<P> {
             };
         }
         let others = self.bytes.saturating_sub(self.key_frame_bytes);
-        match (others > self.bytes_in(QUEUE), is_leaving) {
+        // What piles up behind a key frame is soon gone, for the encoder makes less than may leave. Skipped, it would cost the next.
+        let queue = if is_leaving { QUEUE * 2 } else { QUEUE };
+        match (others > self.bytes_in(queue), is_leaving) {
             (false, _) => None,
             (true, true) => Some(self.clear_behind_key_frame()),
             (true, false) => Some(self.clear()),

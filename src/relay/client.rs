@@ -29,6 +29,7 @@ use url::Url;
 use self::dial::{Dialed, Socket, shown};
 pub use super::session::{LinkEnd, LinkFailure};
 use crate::relay::message::{FromRelay, ToRelay};
+use crate::viewer::ViewerId;
 
 /// Where the relay is, and who we are to it. Files are read again at each dial, so that rotation needs no restart.
 #[derive(Clone)]
@@ -308,6 +309,9 @@ impl Conversation {
     fn heard(&mut self, message: &Message) -> LinkEvent {
         match message {
             Message::Text(text) => match FromRelay::parse(text) {
+                Ok(message) if self.names_viewer_after_key(&message) => {
+                    self.surprise(&"it names a viewer after the API key");
+                }
                 Ok(message) => return LinkEvent::Text(self.without_key(message)),
                 Err(error) => self.surprise(&error),
             },
@@ -320,8 +324,19 @@ impl Conversation {
         LinkEvent::Heard
     }
 
-    /// Some relays say which key they refuse, and an echo says it, too. What dashboards say is left as it is: they do not know
-    /// the key, and one that is a word of SDP must not break every answer.
+    /// A viewer's name is in every log line about it, and cannot be another one than the relay's.
+    fn names_viewer_after_key(&self, message: &FromRelay) -> bool {
+        let (Some(key), Some(name)) = (&self.key, message.viewer().and_then(ViewerId::as_wire))
+        else {
+            return false;
+        };
+        let key = key.expose_secret();
+        let is_secret = |key: &str| name == key || (key.len() >= SECRET && name.contains(key));
+        is_secret(key) || is_secret(&dial::encoded(key))
+    }
+
+    /// Some relays say which key they refuse, and an echo says it, too. What dashboards say is left as it is, and is in no log:
+    /// they do not know the key, and one that is a word of SDP must not break every answer.
     fn without_key(&self, message: FromRelay) -> FromRelay {
         match message {
             FromRelay::Error {
@@ -330,7 +345,7 @@ impl Conversation {
                 retry_after,
             } => FromRelay::Error {
                 message: self.masked(&message),
-                code,
+                code: code.map(|code| self.masked(&code)),
                 retry_after,
             },
             FromRelay::Unknown { kind } => FromRelay::Unknown {
@@ -394,6 +409,9 @@ impl Conversation {
         failure::hung_up(&self.relay)
     }
 }
+
+/// In bytes: a shorter key may well be a part of a name that has nothing to do with it.
+const SECRET: usize = 8;
 
 /// Name, TCP, TLS and WebSocket over LTE in a bad place take 4 s; beyond 10 s a new try is the better bet.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(10);

@@ -126,6 +126,18 @@ impl FromRelay {
         }
     }
 
+    /// The viewer it is about, if any.
+    pub fn viewer(&self) -> Option<&ViewerId> {
+        match self {
+            Self::Ready { viewer }
+            | Self::Answer { viewer, .. }
+            | Self::IceCandidate { viewer, .. }
+            | Self::Offer { viewer }
+            | Self::Bye { viewer } => Some(viewer),
+            Self::Welcome { .. } | Self::Error { .. } | Self::Unknown { .. } => None,
+        }
+    }
+
     /// The same message about `viewer`: the relay names the dashboard that spoke. Messages about no viewer stay as they are.
     #[must_use]
     pub fn about(mut self, named: &ViewerId) -> Self {

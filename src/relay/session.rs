@@ -51,6 +51,7 @@ pub use self::status::{LinkEnd, LinkFailure, LinkState, LinkStatus, Trouble};
 use self::troubles::Troubles;
 use self::viewers::Viewers;
 use crate::backoff::Backoff;
+use crate::config::ice_url;
 use crate::relay::message::{FromRelay, ToRelay};
 use crate::viewer::{IceServer, ViewerId};
 
@@ -196,12 +197,14 @@ impl Session {
                 ice_servers,
                 features,
             } => {
+                let told = ice_servers.len();
+                self.ice_servers = usable(ice_servers);
                 debug!(
-                    ice_servers = ice_servers.len(),
+                    ice_servers = told,
+                    usable = self.ice_servers.len(),
                     features = features.len(),
                     "relay welcomes us"
                 );
-                self.ice_servers = ice_servers;
             }
             FromRelay::Error {
                 message,
@@ -331,6 +334,20 @@ impl Session {
         let status = self.status();
         self.actions.push_back(Action::Report(status));
     }
+}
+
+/// Those that we can speak to: a relay tells browsers the same list, and one server of another kind would leave a viewer without
+/// any way at all.
+fn usable(servers: Vec<IceServer>) -> Vec<IceServer> {
+    let has_login = |server: &IceServer| server.username.is_some() && server.credential.is_some();
+    let usable = servers.into_iter().map(|mut server| {
+        let has_login = has_login(&server);
+        server
+            .urls
+            .retain(|url| ice_url(url).is_ok() && (has_login || !url.starts_with("turn")));
+        server
+    });
+    usable.filter(|server| !server.urls.is_empty()).collect()
 }
 
 /// From an offer to the end of a viewer that never answered: a phone that wakes up needs 5 s, a closed laptop needs for ever.

@@ -93,7 +93,8 @@ impl<P: Payload> Sending<P> {
     pub fn agree(&mut self, is_reported: bool, has_rtx: bool) {
         self.is_reported = is_reported;
         self.may_pad = has_rtx;
-        if !is_reported {
+        // Until the first report too: a person waits for the picture, and what it shows of the link is learnt soonest this way.
+        if !is_reported || self.newest.is_none() {
             self.pacer.set_estimate(self.estimator.range().most);
         }
     }

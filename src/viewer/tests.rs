@@ -84,17 +84,62 @@ fn connecting_for_longer_than_a_second_does_not_replay_old_pictures() {
 }
 
 #[test]
-fn two_hundred_loss_reports_are_two_hundred_requests() {
+fn two_hundred_loss_reports_a_second_are_one_request_in_two() {
     let start = Instant::now();
     let mut viewer = watching(start);
 
-    for _ in 0..200 {
-        viewer.handle(Input::LossReport, start);
+    for report in 0..2000 {
+        viewer.handle(Input::LossReport, start + Duration::from_millis(5) * report);
     }
 
-    assert_eq!(actions(&mut viewer).len(), 200);
-    viewer.handle(Input::Unit(delta(2)), start);
+    let requests = actions(&mut viewer).len();
+    assert!((5..=7).contains(&requests), "{requests} in ten seconds");
+    let end = start + Duration::from_secs(10);
+    viewer.handle(Input::Unit(delta(2)), end);
     assert_eq!(actions(&mut viewer), [Action::Send(delta(2))]);
+}
+
+#[test]
+fn request_that_came_too_soon_is_made_later_unless_a_key_frame_came_anyway() {
+    let start = Instant::now();
+    for came in [false, true] {
+        let mut viewer = watching(start);
+        for _ in 0..10 {
+            viewer.handle(Input::LossReport, start);
+        }
+        actions(&mut viewer);
+        if came {
+            viewer.handle(Input::Unit(key_frame(2)), start);
+            assert_eq!(viewer.poll_timeout(), None);
+            continue;
+        }
+        let (at, _) = viewer.poll_timeout().unwrap();
+        viewer.handle(Input::Timeout, at);
+        assert_eq!(actions(&mut viewer), [Action::AskKeyFrame]);
+    }
+}
+
+#[test]
+fn viewer_recovers_after_three_seconds_without_an_answer() {
+    let start = Instant::now();
+    let mut viewer = watching(start);
+    viewer.handle(Input::Silent, start);
+
+    for second in 1..4 {
+        let now = start + Duration::from_secs(second);
+        viewer.handle(Input::Unit(key_frame(second as u32 + 1)), now);
+        viewer.handle(Input::LossReport, now);
+        viewer.handle(Input::Lagged { missed: 1 }, now);
+        assert_eq!(actions(&mut viewer), []);
+        assert_eq!(viewer.poll_timeout(), None);
+    }
+
+    let back = start + Duration::from_secs(4);
+    viewer.handle(Input::Answers, back);
+    assert_eq!(actions(&mut viewer), [Action::AskKeyFrame]);
+    viewer.handle(Input::Unit(delta(9)), back);
+    viewer.handle(Input::Unit(key_frame(10)), back);
+    assert_eq!(actions(&mut viewer), [Action::Send(key_frame(10))]);
 }
 
 #[test]
@@ -325,6 +370,8 @@ enum Happening {
     Unit { key_frame: bool },
     Lagged,
     LossReport,
+    Silent,
+    Answers,
     Close,
     Timeout,
     TimePasses(u16),
@@ -354,6 +401,8 @@ fn happening() -> impl Strategy<Value = Happening> {
         40 => prop::bool::weighted(0.2).prop_map(|key_frame| Happening::Unit { key_frame }),
         4 => Just(Happening::Lagged),
         4 => Just(Happening::LossReport),
+        1 => Just(Happening::Silent),
+        2 => Just(Happening::Answers),
         6 => Just(Happening::Timeout),
         6 => (0..3000_u16).prop_map(Happening::TimePasses),
     ]
@@ -397,6 +446,8 @@ proptest! {
                     Input::Lagged { missed: 5 }
                 }
                 Happening::LossReport => Input::LossReport,
+                Happening::Silent => Input::Silent,
+                Happening::Answers => Input::Answers,
                 Happening::Close => Input::Close,
                 Happening::Timeout => Input::Timeout,
                 Happening::TimePasses(milliseconds) => {

@@ -354,9 +354,9 @@ impl Session {
                     }
                 }
                 Action::AddCandidate(candidate) => {
-                    if let Err(error) = self.connection.add_candidate(candidate).await {
-                        warn!("cannot use a candidate of the browser, going on without it");
-                        debug!(%error, "why the candidate is of no use");
+                    // The crate's words about it repeat it.
+                    if self.connection.add_candidate(candidate).await.is_err() {
+                        debug!("cannot use a candidate of the browser, going on without it");
                     }
                 }
                 Action::RestartIce => match self.connection.offer_another_way().await {

@@ -29,6 +29,14 @@ impl<'b> Scene<'b> {
         let text = fs::read_to_string(&config).expect("it was just written");
         let text = text
             .replace(
+                "640x360",
+                if name == "timeline" {
+                    "1280x720"
+                } else {
+                    "640x360"
+                },
+            )
+            .replace(
                 "[webrtc]\nmax_viewers = 16\n",
                 &format!("[webrtc]\nmax_viewers = 1\nudp_ports = \"{port}-{port}\"\n"),
             )
@@ -161,4 +169,52 @@ fn random_loss_is_repaired_and_not_taken_for_a_full_link() {
     );
     assert!(after > before * 0.6, "{before} to {after} kbps");
     assert!(samples.missing() < 0.1, "{:.3}", samples.missing());
+}
+
+#[test]
+#[ignore]
+fn timeline() {
+    let browser = Browser::open("timeline");
+    let link = Link {
+        rate: Some(4e6),
+        ..Link::wide(Duration::from_millis(20))
+    };
+    let scene = Scene::open("timeline", &browser, link);
+    let start = Instant::now();
+    let mut narrow = 0;
+    let mut last = 0;
+    while start.elapsed() < Duration::from_secs(45) {
+        let at = start.elapsed().as_secs_f64();
+        if narrow == 0 && at > 10.0 {
+            narrow = 1;
+            scene.shaper.there.change(|link| link.rate = Some(5e5));
+            println!("NARROW");
+        }
+        if narrow == 1 && at > 25.0 {
+            narrow = 2;
+            scene.shaper.there.change(|link| link.rate = Some(4e6));
+            println!("WIDE");
+        }
+        thread::sleep(Duration::from_millis(500));
+        let status = scene.status();
+        let bytes = scene.shaper.there.bytes();
+        let samples = Samples::take(&scene.page);
+        let age = samples.0.iter().filter_map(|it| it.age).fold(0.0, f64::max);
+        let v = &status["viewers"][0];
+        println!(
+            "{at:5.1} target {} est {} ack {} sent {} through {:.0} q {} skip {} rep {} pics {} age {age:.0} {:?} | {}",
+            status["target_kbps"],
+            v["link"]["estimate_kbps"],
+            v["link"]["acknowledged_kbps"],
+            v["sent_kbps"],
+            (bytes - last) as f64 * 8.0 / 500.0,
+            v["link"]["queue_delay_ms"],
+            v["skipped_units"],
+            v["repaired_packets"],
+            samples.0.len(),
+            samples.sizes(),
+            v["link"]["because"]
+        );
+        last = bytes;
+    }
 }

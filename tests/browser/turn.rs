@@ -3,14 +3,12 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
-use std::thread;
 use std::time::Duration;
 
 use super::common::browser::{Browser, Page};
 use super::common::process::{Rovercast, configuration, free_address};
-use super::common::sampler::Samples;
 use super::common::{artefact, wait_for};
-use super::watch;
+use super::{until_shown, watch};
 
 /// coturn on loopback.
 struct Coturn {
@@ -68,13 +66,6 @@ fn path(page: &Page<'_>) -> String {
     })
 }
 
-fn assert_moving(page: &Page<'_>) {
-    drop(Samples::take(page));
-    thread::sleep(Duration::from_secs(2));
-    let shown = Samples::take(page).frames().len();
-    assert!(shown > 30, "{shown} pictures in two seconds");
-}
-
 #[test]
 fn browser_that_may_use_nothing_but_turn_sees_the_picture() {
     let coturn = Coturn::start("turn_browser");
@@ -100,7 +91,7 @@ fn browser_that_may_use_nothing_but_turn_sees_the_picture() {
     let url = format!("http://{relay_at}/?robot=rover-7&camera=front&ice=relay");
     let page = watch(&browser, &url);
 
-    assert_moving(&page);
+    until_shown(&page, 60);
     let path = path(&page);
     assert!(path.starts_with("relay → "), "{path}");
 }
@@ -130,7 +121,7 @@ fn robot_that_shows_nobody_its_addresses_is_seen_through_turn() {
         &format!("http://{http}/?robot=rover-7&camera=front"),
     );
 
-    assert_moving(&page);
+    until_shown(&page, 60);
     let path = path(&page);
     assert!(path.contains(" → relay "), "{path}");
 }
@@ -174,7 +165,7 @@ fn relay_and_coturn_that_share_a_secret_need_no_user() {
     let url = format!("http://{relay_at}/?robot=rover-7&camera=front&ice=relay");
     let page = watch(&browser, &url);
 
-    assert_moving(&page);
+    until_shown(&page, 60);
     assert_eq!(path(&page), "relay → relay udp");
 }
 
@@ -190,7 +181,7 @@ fn every_viewer_comes_to_a_port_of_the_range() {
     let url = format!("http://{http}/?robot=rover-7&camera=front");
     let pages = [(); 3].map(|()| watch(&browser, &url));
 
-    pages.iter().for_each(assert_moving);
+    pages.iter().for_each(|page| until_shown(page, 60));
     let mut ports = udp_ports(&robot);
     ports.dedup();
     assert_eq!(ports.len(), 3, "{ports:?}");

@@ -18,7 +18,6 @@ impl Mutation {
         let rounds = std::env::var("ROVERCAST_FUZZ").ok();
         let rounds = rounds.map(|rounds| rounds.parse().unwrap());
         let seed = rounds.map_or(7, |_| rand::random());
-        println!("seed {seed}");
         Self {
             random: StdRng::seed_from_u64(seed),
             rounds,
@@ -102,8 +101,7 @@ impl Mutation {
 
     /// One word is another.
     fn word(&mut self, text: &str) -> String {
-        let is_mark =
-            |c: char| c.is_whitespace() || matches!(c, ':' | ';' | '=' | '/' | ',' | '-' | '.');
+        let is_mark = |c: char| c.is_whitespace() || ":;=/,-.\"[]{}".contains(c);
         let starts: Vec<_> = text
             .char_indices()
             .filter(|(_, c)| is_mark(*c))

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use rovercast::viewer::IceCandidate;
+use rtc::interceptor::TwccReceiverBuilder;
 use rtc::peer_connection::transport::{RTCDtlsRole, RTCDtlsTransportState};
 use rtc::rtcp;
 use rtc::rtp_transceiver::rtp_sender::{
@@ -17,7 +18,7 @@ use webrtc::media_stream::track_remote::{TrackRemote, TrackRemoteEvent};
 use webrtc::peer_connection::{
     MediaEngine, PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler,
     RTCIceCandidateInit, RTCPeerConnectionIceEvent, RTCSessionDescription, Registry,
-    SettingEngineBuilder, configure_nack, configure_rtcp_reports,
+    SettingEngineBuilder, Slot, configure_nack, configure_rtcp_reports,
 };
 
 /// The browser's side.
@@ -45,7 +46,7 @@ impl Receiver {
                 clock_rate: 90_000,
                 channels: 0,
                 sdp_fmtp_line: fmtp.to_owned(),
-                rtcp_feedback: [("goog-remb", ""), ("ccm", "fir")]
+                rtcp_feedback: [("transport-cc", ""), ("ccm", "fir")]
                     .map(|(typ, parameter)| RTCPFeedback {
                         typ: typ.to_owned(),
                         parameter: parameter.to_owned(),
@@ -58,7 +59,7 @@ impl Receiver {
             };
             engine.register_codec(codec, RtpCodecKind::Video).unwrap();
         }
-        for uri in [CAPTURE_TIME_URI, PLAYOUT_DELAY_URI] {
+        for uri in [CAPTURE_TIME_URI, PLAYOUT_DELAY_URI, TRANSPORT_CC_URI] {
             let extension = RTCRtpHeaderExtensionCapability {
                 uri: uri.to_owned(),
             };
@@ -66,7 +67,8 @@ impl Receiver {
                 .register_header_extension(extension, RtpCodecKind::Video, None)
                 .unwrap();
         }
-        let registry = configure_rtcp_reports(configure_nack(Registry::new(), &mut engine));
+        let registry = configure_rtcp_reports(configure_nack(Registry::new(), &mut engine))
+            .with(Slot::TwccReceiver, TwccReceiverBuilder::new().build());
         let (candidates_out, candidates) = mpsc::channel(64);
         let (tracks_out, tracks) = mpsc::channel(4);
         let connection = PeerConnectionBuilder::new()
@@ -215,6 +217,9 @@ pub(crate) const CAPTURE_TIME_URI: &str =
     "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time";
 pub(crate) const PLAYOUT_DELAY_URI: &str =
     "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay";
+
+pub(crate) const TRANSPORT_CC_URI: &str =
+    "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
 
 /// Far beyond what anything takes on loopback, even on a machine that does much else.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);

@@ -24,8 +24,10 @@ impl Payload for Fragment {
 
 impl Sender {
     pub fn new(range: EstimateRange, now: Instant) -> Self {
+        let mut sending = Sending::new(range, now);
+        sending.agree(true, true);
         Self {
-            sending: Sending::new(range, now),
+            sending,
             wants_key_frame: true,
             skipped: 0,
         }

@@ -74,8 +74,13 @@ async fn secrets_are_in_no_log_and_on_no_page() {
             scene.link.say_text(text).await;
         }
         for message in [
-            json!({ "type": "error", "message": format!("no robot has {key}") }),
+            json!({ "type": "error", "message": format!("no robot has {key}"), "code": key }),
             json!({ "type": key }),
+            json!({ "type": "ready", "viewer_id": key }),
+            json!({ "type": "bye", "viewer_id": format!("about-{key}") }),
+            json!({ "type": "answer", "sdp": key }),
+            json!({ "type": "ice_candidate", "candidate": format!("candidate:1 1 udp 1 {key} 9 typ host") }),
+            json!({ "type": "welcome", "features": [key], "ice_servers": [{ "urls": [format!("turn:{key}")], "username": key }] }),
         ] {
             scene.link.say(message).await;
         }
@@ -100,6 +105,7 @@ async fn secrets_are_in_no_log_and_on_no_page() {
         "relay reports an error said=\"no robot has …\"",
         "message is not JSON",
         "a kind that we do not know kind=\"…\"",
+        "it names a viewer after the API key",
         "credential = \"********\"",
         "secrets.key holds more than one word",
     ] {

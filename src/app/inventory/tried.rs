@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::refused::busy_advice;
 use super::{Camera, Encoder, Inventory, TrialSettings};
 use crate::app::devices::{self, Devices};
+use crate::app::profiles::FoundProfiles;
 use crate::app::with_sources;
 use crate::board::{Measured, PicturePath};
 use crate::camera::CameraError;
@@ -58,14 +59,18 @@ pub struct Works {
 }
 
 /// Every camera with every encoder, one after the other: no two at once, so that each is seen alone.
-pub(super) fn try_all(inventory: &Inventory, settings: TrialSettings) -> Vec<Tried> {
+pub(super) fn try_all(
+    inventory: &Inventory,
+    found: &Arc<FoundProfiles>,
+    settings: TrialSettings,
+) -> Vec<Tried> {
     let mut cameras: Vec<_> = inventory.cameras.iter().map(Some).collect();
     if cameras.is_empty() {
         cameras.push(None);
     }
     let pairs = cameras.iter().flat_map(|camera| {
         let encoders = inventory.encoders.iter();
-        encoders.map(|encoder| try_pair(*camera, encoder, settings))
+        encoders.map(|encoder| try_pair(*camera, encoder, found, settings))
     });
     pairs.collect()
 }
@@ -89,7 +94,12 @@ impl Tried {
     }
 }
 
-fn try_pair(camera: Option<&Camera>, encoder: &Encoder, settings: TrialSettings) -> Tried {
+fn try_pair(
+    camera: Option<&Camera>,
+    encoder: &Encoder,
+    found: &Arc<FoundProfiles>,
+    settings: TrialSettings,
+) -> Tried {
     let config = CameraConfig {
         source: camera.map_or(Source::TestCard, |it| Source::Device(it.path.clone())),
         encoder: match &encoder.path {
@@ -103,7 +113,7 @@ fn try_pair(camera: Option<&Camera>, encoder: &Encoder, settings: TrialSettings)
     Tried {
         camera: config.source.to_string(),
         encoder: config.encoder.to_string(),
-        outcome: run(&config).unwrap_or_else(|error| Outcome::Fails {
+        outcome: run(&config, found).unwrap_or_else(|error| Outcome::Fails {
             failure: failure(&error, camera),
         }),
         camera_driver: camera.map(|it| it.driver.clone()),
@@ -111,8 +121,8 @@ fn try_pair(camera: Option<&Camera>, encoder: &Encoder, settings: TrialSettings)
     }
 }
 
-fn run(config: &CameraConfig) -> Result<Outcome, PipelineError> {
-    let devices = Arc::new(Devices::of(config));
+fn run(config: &CameraConfig, found: &Arc<FoundProfiles>) -> Result<Outcome, PipelineError> {
+    let devices = Arc::new(Devices::of(config, found));
     let parts = devices::opener(config, &devices)()?;
     let format = parts.camera.format();
     let path = parts.encoder.picture_path();

@@ -68,6 +68,11 @@ impl Negotiated {
         ))
     }
 
+    /// The driver's name.
+    pub fn driver(&self) -> &str {
+        &self.device.identity().driver
+    }
+
     /// Read back from the driver.
     pub fn format(&self) -> PictureFormat {
         self.format

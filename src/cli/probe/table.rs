@@ -3,7 +3,7 @@
 use std::fmt::{self, Write};
 
 use crate::app::inventory::{
-    Board, Camera, Encoder, Format, Inventory, Outcome, Profile, Refused, Tried, Works,
+    Board, Camera, Encoder, Format, FrameSize, Inventory, Outcome, Profile, Refused, Tried, Works,
 };
 use crate::board::Evidence;
 
@@ -110,20 +110,41 @@ fn write_camera(out: &mut String, camera: &Camera) -> fmt::Result {
             "    gives pictures only after media-ctl has set up the links before it"
         )?;
     }
-    for format in &camera.formats {
-        writeln!(out, "    {}  {}", shown(&format.fourcc), sizes(format))?;
+    write_formats(out, &camera.formats)
+}
+
+/// What can be used, one line for all that come in the same sizes, and how many others there are.
+fn write_formats(out: &mut String, formats: &[Format]) -> fmt::Result {
+    let (usable, others): (Vec<&Format>, Vec<&Format>) = formats.iter().partition(|it| it.usable);
+    let mut left = usable;
+    while let Some(first) = left.first().copied() {
+        let alike = |it: &&Format| it.sizes == first.sizes && it.is_range == first.is_range;
+        let (same, rest): (Vec<_>, Vec<_>) = left.into_iter().partition(alike);
+        let names: Vec<&str> = same.iter().map(|it| it.fourcc.as_str()).collect();
+        writeln!(out, "    {}: {}", names.join(", "), sizes(first))?;
+        left = rest;
     }
-    Ok(())
+    match others.as_slice() {
+        [] => Ok(()),
+        [one] => writeln!(out, "    {}, which rovercast cannot use", one.fourcc),
+        more => writeln!(
+            out,
+            "    {} other formats, which rovercast cannot use",
+            more.len()
+        ),
+    }
 }
 
 fn sizes(format: &Format) -> String {
-    let one = |size: &crate::app::inventory::FrameSize| match size.fps {
+    let one = |size: &FrameSize| match size.fps {
         Some(fps) => format!("{} at {fps}", size.size),
         None => size.size.clone(),
     };
     let all: Vec<String> = format.sizes.iter().map(one).collect();
-    let between = if format.is_range { " to " } else { ", " };
-    all.join(between)
+    if all.is_empty() {
+        return "sizes that the driver does not tell".to_owned();
+    }
+    all.join(if format.is_range { " to " } else { ", " })
 }
 
 fn write_encoder(out: &mut String, encoder: &Encoder) -> fmt::Result {
@@ -186,11 +207,8 @@ fn write_works(out: &mut String, works: &Works) -> fmt::Result {
         0 => "nothing copied".to_owned(),
         bytes => format!("{} kB a frame copied or converted", bytes.div_ceil(1000)),
     };
-    let path = match path {
-        Some(path) => path.word(),
-        None => "read in place",
-    };
-    writeln!(out, "{size} {fourcc}, {path}: {fps} frames/s, {copied}")
+    let path = path.map_or(String::new(), |path| format!(", {path}"));
+    writeln!(out, "{size} {fourcc}{path}: {fps} frames/s, {copied}")
 }
 
 fn profile(profile: &Profile) -> String {

@@ -7,18 +7,18 @@
 //!
 //! The profile has the order. A path that camera, encoder or kernel refuses leads to the next one.
 
-use std::fs;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tracing::{debug, info};
 
+use super::agreement::{Agreed, Blueprint, RawMemory, agree};
 use super::aside::within;
+use super::candidate::Candidate;
 use super::controls::Aim;
-use super::session::{Agreed, Blueprint, RawMemory, Session, agree, queues};
+use super::session::Session;
 use super::{M2mEncoder, Setup, Standing};
-use crate::board::{EncoderProfile, PicturePath, Profiles};
+use crate::board::PicturePath;
 use crate::camera::v4l2::{Negotiated, V4l2Camera};
 use crate::camera::{Camera, CameraError, SharedBuffer};
 use crate::encoder::EncoderError;
@@ -28,16 +28,6 @@ use crate::pipeline::PipelineError;
 use crate::v4l2::heap::Heap;
 use crate::v4l2::{Colorimetry, Device, V4l2Error};
 
-/// An encoder that was looked at.
-#[derive(Clone, Debug)]
-pub struct Candidate {
-    node: PathBuf,
-    name: String,
-    profile: Arc<EncoderProfile>,
-    /// What it reads and we know, best first.
-    raw: Vec<Fourcc>,
-}
-
 /// What can be chosen about an encoder.
 #[derive(Clone, Copy, Debug)]
 pub struct M2mSettings {
@@ -46,87 +36,7 @@ pub struct M2mSettings {
     pub highest_bitrate: Bitrate,
 }
 
-/// Every encoder of H.264 there is, by the numbers of their nodes.
-pub fn candidates(profiles: &Profiles) -> Vec<Candidate> {
-    let mut numbers: Vec<u32> = fs::read_dir("/dev")
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|entry| {
-            let name = entry.file_name().into_string().ok()?;
-            name.strip_prefix("video")?.parse().ok()
-        })
-        .collect();
-    numbers.sort_unstable();
-    let nodes = numbers
-        .into_iter()
-        .map(|number| PathBuf::from(format!("/dev/video{number}")));
-    nodes
-        .filter_map(|node| Candidate::at(&node, profiles).ok())
-        .collect()
-}
-
 impl Candidate {
-    /// Looks at one node. The error says why it is no encoder for us.
-    pub fn at(node: &Path, profiles: &Profiles) -> Result<Self, EncoderError> {
-        let refused = |refusal| EncoderError::Refused {
-            encoder: node.display().to_string(),
-            refusal,
-        };
-        let device = Device::open(node).map_err(refused)?;
-        let identity = device.identity();
-        let name = format!("{} ({})", identity.driver, node.display());
-        let (raw, _) = queues(&device).map_err(refused)?;
-        let offered = device.formats(raw).map_err(refused)?;
-        let profile = profiles.encoder_for(&identity.driver, &identity.card);
-        let raw = readable(&offered, profile);
-        if raw.is_empty() {
-            return Err(EncoderError::Start {
-                encoder: "the hardware encoder",
-                found: format!("{name} reads {offered:?} when expecting one of {KNOWN:?}"),
-            });
-        }
-        debug!(
-            encoder = name,
-            profile = profile.about.id,
-            ?raw,
-            "found an encoder"
-        );
-        Ok(Self {
-            node: node.to_owned(),
-            name,
-            profile: Arc::new(profile.clone()),
-            raw,
-        })
-    }
-
-    pub fn node(&self) -> &Path {
-        &self.node
-    }
-
-    /// For people: `vh264enc (/dev/video2)`.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    pub fn profile(&self) -> &EncoderProfile {
-        &self.profile
-    }
-
-    /// What to ask a camera for, cheapest first: what the encoder reads, then what can be converted, and the camera's own
-    /// H.264 when there is nothing else.
-    pub fn camera_formats(&self) -> Vec<Fourcc> {
-        let mut formats = self.raw.clone();
-        let convertible = KNOWN.iter().chain([&Fourcc::MJPG]);
-        formats.extend(
-            convertible.filter(|fourcc| {
-                !self.raw.contains(fourcc) && self.conversion_of(**fourcc).is_some()
-            }),
-        );
-        formats.push(Fourcc::H264);
-        formats
-    }
-
     /// Starts the camera and opens the encoder for it, on the first path that works.
     pub fn pair(
         &self,
@@ -134,6 +44,7 @@ impl Candidate {
         settings: M2mSettings,
         standing: &Arc<Standing>,
     ) -> Result<(V4l2Camera, M2mEncoder), PipelineError> {
+        self.check_size(camera.format())?;
         let mut refused = Vec::new();
         let direct = self.agree_directly(camera, settings);
         for path in &self.profile.paths {
@@ -173,12 +84,25 @@ impl Candidate {
         settings: M2mSettings,
         standing: &Arc<Standing>,
     ) -> Result<M2mEncoder, EncoderError> {
+        self.check_size(format)?;
         let (session, blueprint, writer) = self
             .open_copying(format, None, settings)
             .map_err(|refusal| self.unusable(&[refusal.to_string()]))?;
         let path = PicturePath::Copy;
         info!(encoder = self.name, %path, format = %format.fourcc, size = %format.size, "pictures have a way to the encoder");
         self.encoder(session, blueprint, path, Some(writer), standing)
+    }
+
+    /// Some drivers take any size, and their hardware spoils the picture.
+    fn check_size(&self, format: PictureFormat) -> Result<(), EncoderError> {
+        let raw = &self.profile.raw;
+        if raw.takes(format.size) {
+            return Ok(());
+        }
+        let (size, least, most) = (format.size, raw.least, raw.most);
+        Err(self.unusable(&[format!(
+            "got pictures of {size} when expecting {least} to {most}"
+        )]))
     }
 
     fn encoder(
@@ -338,15 +262,6 @@ impl Candidate {
         Ok((session, blueprint, writer))
     }
 
-    /// What the encoder can be given of such pictures.
-    fn conversion_of(&self, fourcc: Fourcc) -> Option<Fourcc> {
-        if self.raw.contains(&fourcc) {
-            return Some(fourcc);
-        }
-        let planar = |it: &&Fourcc| matches!(**it, Fourcc::NV12 | Fourcc::YU12);
-        self.raw.iter().find(planar).copied()
-    }
-
     fn blueprint(&self, format: PictureFormat, fourcc: Fourcc, settings: M2mSettings) -> Blueprint {
         let rate = &self.profile.rate;
         Blueprint {
@@ -424,19 +339,6 @@ fn obstacle(camera: &PictureFormat, agreed: &Agreed) -> Option<String> {
     None
 }
 
-/// The profile's order, then the driver's.
-fn readable(offered: &[Fourcc], profile: &EncoderProfile) -> Vec<Fourcc> {
-    let mut raw: Vec<Fourcc> = Vec::new();
-    let preferred = profile.raw.formats.iter();
-    let preferred = preferred.filter(|format| format.memory_planes == 1);
-    for fourcc in preferred.map(|format| &format.fourcc).chain(offered) {
-        if offered.contains(fourcc) && KNOWN.contains(fourcc) && !raw.contains(fourcc) {
-            raw.push(*fourcc);
-        }
-    }
-    raw
-}
-
 fn open(blueprint: &Blueprint) -> Result<Box<Session>, V4l2Error> {
     let theirs = blueprint.clone();
     guarded("open the encoder", blueprint, move || {
@@ -478,9 +380,6 @@ fn share(buffers: &[SharedBuffer]) -> Result<Vec<SharedBuffer>, String> {
         .map_err(|error| format!("cannot share a buffer: {error}"))
 }
 
-/// What pictures can be handed over as they are, and converted to.
-const KNOWN: [Fourcc; 4] = [Fourcc::NV12, Fourcc::YU12, Fourcc::YUYV, Fourcc::UYVY];
-
 /// What `convert` makes of JPEG: `V4L2_COLORSPACE_SMPTE170M`, BT.601 in limited range, with the transfer function of BT.709.
 const CONVERTED: Colorimetry = Colorimetry {
     colorspace: 1,
@@ -491,3 +390,64 @@ const CONVERTED: Colorimetry = Colorimetry {
 
 /// The supervisor gives a pipeline eight seconds to its first unit.
 const OPEN_AT_MOST: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::media::Size;
+    use crate::v4l2::{Format, PlaneLayout};
+
+    fn size(width: u32, height: u32) -> Size {
+        Size { width, height }
+    }
+
+    fn obstacle_of(
+        fourcc: Fourcc,
+        camera_stride: u32,
+        raw: Size,
+        raw_stride: u32,
+    ) -> Option<String> {
+        let camera = PictureFormat {
+            fourcc,
+            size: size(1920, 1080),
+            stride: camera_stride,
+            interval: Duration::from_millis(33),
+        };
+        let layout = PlaneLayout {
+            stride: raw_stride,
+            bytes: 0,
+        };
+        let raw = Format::told(fourcc, raw, &[layout]);
+        obstacle(&camera, &Agreed { raw, coded: raw })
+    }
+
+    #[test]
+    fn the_same_bytes_need_no_copy() {
+        assert_eq!(
+            obstacle_of(Fourcc::NV12, 1920, size(1920, 1080), 1920),
+            None
+        );
+    }
+
+    #[test]
+    fn another_stride_would_skew_the_picture() {
+        let told = obstacle_of(Fourcc::NV12, 1920, size(1920, 1080), 2048).unwrap();
+        assert_eq!(
+            told,
+            "the camera's lines have 1920 bytes, the encoder's 2048"
+        );
+    }
+
+    #[test]
+    fn lines_that_pad_the_picture_shift_its_colours_unless_they_are_packed() {
+        let told = obstacle_of(Fourcc::NV12, 1920, size(1920, 1088), 1920).unwrap();
+        assert_eq!(
+            told,
+            "the camera's colours begin at line 1080, the encoder's at 1088"
+        );
+        assert_eq!(
+            obstacle_of(Fourcc::YUYV, 3840, size(1920, 1088), 3840),
+            None
+        );
+    }
+}

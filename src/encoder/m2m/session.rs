@@ -1,55 +1,22 @@
 //! One opening of an encoder: formats agreed, buffers allocated, and from the first picture on both queues running.
 //!
-//! The order is that of the kernel's stateful encoder interface (dev-encoder.rst): coded format, raw format, rate, crop, controls,
-//! buffers, streams. What can block says so; the encoder calls it aside.
+//! What can block says so; the encoder calls it aside.
 
 use std::os::fd::AsFd;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tracing::{debug, warn};
 
-use super::controls::{Aim, Controls};
-use crate::board::{EncoderProfile, FrameRate};
+use super::agreement::{Agreed, Blueprint, RawMemory, agree, queues};
+use super::controls::Controls;
+use crate::board::EncoderProfile;
 use crate::camera::SharedBuffer;
-use crate::media::{Bitrate, Fourcc, Frame, MediaTime, Size};
+use crate::media::{Bitrate, Frame, MediaTime};
 use crate::v4l2::heap::{Sync, sync_dma_buf};
 use crate::v4l2::{
-    BufferType, Colorimetry, Dequeued, Device, EncoderCommand, Event, EventKind, Format,
-    FormatRequest, Import, Memory, Queue, Rectangle, Slot, Submission, V4l2Error,
+    BufferType, Dequeued, Device, EncoderCommand, Event, EventKind, Import, Memory, Queue, Slot,
+    Submission, V4l2Error,
 };
-
-/// What it takes to set an encoder up, as often as it must be.
-#[derive(Clone, Debug)]
-pub(super) struct Blueprint {
-    pub(super) node: PathBuf,
-    pub(super) fourcc: Fourcc,
-    /// The camera's; the driver may want more.
-    pub(super) stride: u32,
-    /// The camera's again; 0: no wish.
-    pub(super) bytes: u32,
-    pub(super) colorimetry: Option<Colorimetry>,
-    pub(super) aim: Aim,
-    pub(super) memory: RawMemory,
-    /// The memory is cached, and a processor may have written to it.
-    pub(super) syncs: bool,
-    pub(super) profile: Arc<EncoderProfile>,
-}
-
-/// Whose memory the raw pictures are in.
-#[derive(Clone, Debug)]
-pub(super) enum RawMemory {
-    Own,
-    Imported(Arc<[SharedBuffer]>),
-}
-
-/// What the driver made of a format.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Agreed {
-    pub(super) raw: Format,
-    pub(super) coded: Format,
-}
 
 /// An encoder that is set up.
 #[derive(Debug)]
@@ -92,12 +59,6 @@ pub(super) enum Coded {
     },
     /// The drain is over.
     End,
-}
-
-impl Blueprint {
-    pub(super) fn size(&self) -> Size {
-        self.aim.size
-    }
 }
 
 impl Session {
@@ -379,83 +340,6 @@ impl Session {
     }
 }
 
-/// Which queues it has; an encoder of H.264 that is.
-pub(super) fn queues(device: &Device) -> Result<(BufferType, BufferType), V4l2Error> {
-    let queues = device.capabilities().memory_to_memory();
-    let is_encoder = |coded| Ok(device.formats(coded)?.contains(&Fourcc::H264));
-    match queues {
-        Some((raw, coded)) if is_encoder(coded)? => Ok((raw, coded)),
-        Some(_) | None => Err(V4l2Error::Nonsense {
-            attempt: "use the device as an encoder",
-            found: "no queue that gives H264".into(),
-            expected: "a memory-to-memory encoder".into(),
-        }),
-    }
-}
-
-/// Formats, rate and crop. The coded format first, for it may change the raw one; the raw format resets the crop.
-pub(super) fn agree(device: &Device, blueprint: &Blueprint) -> Result<Agreed, V4l2Error> {
-    let (raw_type, coded_type) = queues(device)?;
-    let size = blueprint.size();
-    let mut request = FormatRequest::new(Fourcc::H264, size);
-    request.layout.bytes = blueprint.profile.coded.buffer_bytes(size);
-    device.set_format(coded_type, &request)?;
-
-    let mut request = FormatRequest::new(blueprint.fourcc, size);
-    request.layout.stride = blueprint.stride;
-    request.layout.bytes = blueprint.bytes;
-    request.colorimetry = blueprint.colorimetry;
-    let raw = device.set_format(raw_type, &request)?;
-    let nonsense = |found: String, expected: String| V4l2Error::Nonsense {
-        attempt: "agree on a raw format",
-        found,
-        expected,
-    };
-    if raw.fourcc != blueprint.fourcc {
-        return Err(nonsense(
-            raw.fourcc.to_string(),
-            blueprint.fourcc.to_string(),
-        ));
-    }
-    if raw.planes().len() != 1 {
-        return Err(nonsense(
-            format!("{} memory planes", raw.planes().len()),
-            "1".into(),
-        ));
-    }
-    if raw.size.width < size.width || raw.size.height < size.height {
-        return Err(nonsense(raw.size.to_string(), format!("at least {size}")));
-    }
-    if let Err(error) = device.set_frame_interval(raw_type, declared(blueprint)) {
-        warn!(%error, "the encoder counts on a frame rate of its own");
-    }
-    if raw.size != size {
-        crop(device, raw_type, size)?;
-    }
-    Ok(Agreed {
-        raw,
-        coded: device.format(coded_type)?,
-    })
-}
-
-/// Else the padding of 1088 lines would be seen.
-fn crop(device: &Device, raw_type: BufferType, size: Size) -> Result<(), V4l2Error> {
-    let part = Rectangle {
-        left: 0,
-        top: 0,
-        size,
-    };
-    let took = device.set_crop(raw_type, part)?;
-    if took == part {
-        return Ok(());
-    }
-    Err(V4l2Error::Nonsense {
-        attempt: "crop the padded picture",
-        found: took.size.to_string(),
-        expected: size.to_string(),
-    })
-}
-
 fn import(buffer: &SharedBuffer) -> Import<'_> {
     Import {
         dma_buf: buffer.dma_buf.as_fd(),
@@ -476,18 +360,6 @@ fn read(slot: &Slot, dequeued: &Dequeued, bytes: &mut Vec<u8>) -> Coded {
         stamp,
         is_full: slot.filled_range(0).end >= slot.room(0),
         is_last,
-    }
-}
-
-/// What the driver is told; the timestamps say how it is.
-fn declared(blueprint: &Blueprint) -> Duration {
-    let interval = blueprint.aim.interval;
-    match blueprint.profile.raw.frame_rate {
-        FrameRate::AsItIs => interval,
-        FrameRate::Class30Or60 if interval < Duration::from_micros(33_000) => {
-            Duration::from_secs(1) / 60
-        }
-        FrameRate::Class30Or60 => Duration::from_secs(1) / 30,
     }
 }
 

@@ -23,6 +23,9 @@ pub(super) struct Units {
     memory: BytesMut,
     /// A picture was lost, and those that build on it are not shown.
     needs_key_frame: bool,
+    /// The last that came was headers without a picture.
+    headers_alone: bool,
+    lost_key_frame: bool,
 }
 
 /// What became of a coded buffer.
@@ -109,6 +112,11 @@ impl Units {
         self.needs_key_frame
     }
 
+    /// True once for each key frame that the encoder has begun and not brought.
+    pub(super) fn take_lost_key_frame(&mut self) -> bool {
+        std::mem::take(&mut self.lost_key_frame)
+    }
+
     fn finish(&mut self, stamp: MediaTime, journal: &mut Journal) -> Became {
         if self.buffer.is_empty() {
             return Became::Nothing;
@@ -127,8 +135,12 @@ impl Units {
         }
         // Headers of their own may have their picture's timestamp, which is still to come.
         if !conditioned.has_picture {
+            self.headers_alone = true;
             return Became::Nothing;
         }
+        // A rate control that skips a key frame may leave its headers.
+        let had_headers = std::mem::take(&mut self.headers_alone);
+        self.lost_key_frame |= had_headers && !conditioned.key_frame;
         let data = self.memory.split().freeze();
         let Some(found) = journal.take(stamp) else {
             debug!(?stamp, bytes = data.len(), "a picture of no frame");
@@ -252,6 +264,18 @@ mod tests {
         assert_eq!(scene.take(2, &stream(&[P]), false), Became::Lost);
         assert!(unit(scene.take(3, &stream(&[IDR]), false)).1);
         assert_eq!(unit(scene.take(4, &stream(&[P]), false)).0, 4);
+    }
+
+    #[test]
+    fn headers_whose_picture_never_comes_tell_of_a_key_frame_that_was_skipped() {
+        let mut scene = Scene::with_frames(4);
+        unit(scene.take(0, &stream(&[SPS, PPS, IDR]), false));
+        scene.take(1, &stream(&[SPS, PPS]), false);
+        assert!(!scene.units.take_lost_key_frame(), "it may still come");
+        assert_eq!(unit(scene.take(2, &stream(&[P]), false)).0, 2);
+        assert!(scene.units.take_lost_key_frame());
+        unit(scene.take(3, &stream(&[P]), false));
+        assert!(!scene.units.take_lost_key_frame(), "told once");
     }
 
     #[test]

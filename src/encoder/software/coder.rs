@@ -21,7 +21,8 @@ use crate::media::{Bitrate, MediaTime, PictureFormat};
 /// The safe interface of the openh264 crate cannot change the bitrate of a running encoder. But in timestamp mode openh264
 /// puts the bits of each picture into a bucket that it drains by `bitrate × time since the picture before`: with a clock at
 /// half the speed it makes half the bitrate. So a small change turns the clock, at no cost. A large one opens the encoder
-/// anew, which costs a key frame and some milliseconds; when a key frame is due anyway, every change is done like that.
+/// anew, which costs a key frame and some milliseconds: with room above, for what falls on a narrow link soon rises again. When
+/// a key frame is due anyway, every change is done like that.
 pub(super) struct Coder {
     format: PictureFormat,
     encoder: Encoder,
@@ -61,9 +62,13 @@ impl Coder {
     pub(super) fn aim(&mut self, bitrate: Bitrate, key_frame: bool) -> Result<(), EncoderError> {
         self.aim = bitrate;
         let is_reached_by_clock = CLOCK_SPEEDS.contains(&self.clock_speed());
-        if !is_reached_by_clock || (key_frame && bitrate != self.opened_for) {
-            debug!(from = %self.opened_for, to = %bitrate, "encoder opens anew for its bitrate");
-            *self = Self::open(self.format, bitrate)?;
+        if !is_reached_by_clock || (key_frame && !AT_KEY_FRAME.contains(&self.clock_speed())) {
+            let opened_for = Bitrate::bps((bitrate.as_bps() as f64 * ROOM) as u64);
+            debug!(from = %self.opened_for, to = %opened_for, aim = %bitrate, "encoder opens anew for its bitrate");
+            *self = Self {
+                aim: bitrate,
+                ..Self::open(self.format, opened_for)?
+            };
         }
         Ok(())
     }
@@ -176,3 +181,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// An empty bucket makes pictures at most half as large again as the bitrate says; 1.25 was measured to be reached. Slower than
 /// a quarter, the pictures and key frames that the encoder aims at are much too large for the bucket.
 const CLOCK_SPEEDS: std::ops::RangeInclusive<f64> = 0.25..=1.25;
+
+/// A key frame is made for what the encoder was opened for: close above is small enough, and leaves nothing to win.
+const AT_KEY_FRAME: std::ops::RangeInclusive<f64> = 0.6..=1.0;
+
+/// The rate may rise by three quarters (1.25 times this) before it costs a key frame, which is a third of a second of standstill on a narrow
+/// link. Opened for more, the encoder makes larger ones.
+const ROOM: f64 = 1.4;

@@ -66,12 +66,13 @@ pub struct PictureLadder {
 }
 
 impl PictureLadder {
-    /// `size` and `interval` are what the camera gives.
-    pub fn new(size: Size, interval: Duration, prefer: Prefer) -> Self {
+    /// `size` and `interval` are what the camera gives. Without `can_halve` there are fewer frames only, whatever is preferred.
+    pub fn new(size: Size, interval: Duration, prefer: Prefer, can_halve: bool) -> Self {
         Self {
             size,
             interval,
             rungs: match prefer {
+                _ if !can_halve => WHOLE,
                 Prefer::Smooth => SMOOTH,
                 Prefer::Sharp => SHARP,
             },
@@ -82,6 +83,11 @@ impl PictureLadder {
 
     pub fn scale(&self) -> PictureScale {
         self.rungs[self.rung]
+    }
+
+    /// Whether it climbs the same rungs.
+    pub fn is_like(&self, other: &Self) -> bool {
+        (self.size, self.interval, self.rungs) == (other.size, other.interval, other.rungs)
     }
 
     /// With the target whenever it moves, and from time to time. Returns the picture to change to.
@@ -166,6 +172,18 @@ const SHARP: &[PictureScale] = &[
     },
 ];
 
+const WHOLE: &[PictureScale] = &[
+    PictureScale::FULL,
+    PictureScale {
+        every: 2,
+        divisor: 1,
+    },
+    PictureScale {
+        every: 3,
+        divisor: 1,
+    },
+];
+
 /// 1280x720 at 30 fps needs this in constrained baseline, with hardware's rate control: 0.02 bits a pixel.
 const HD_NEEDS: f64 = 550_000.0;
 const HD_PIXELS: f64 = 1280.0 * 720.0;
@@ -194,7 +212,10 @@ mod tests {
 
     fn ladder(prefer: Prefer) -> (PictureLadder, Instant) {
         let interval = Duration::from_micros(33_333);
-        (PictureLadder::new(HD, interval, prefer), Instant::now())
+        (
+            PictureLadder::new(HD, interval, prefer, true),
+            Instant::now(),
+        )
     }
 
     #[test]
@@ -219,6 +240,19 @@ mod tests {
                 .unwrap();
             assert_eq!(scale.to_string(), words);
         }
+    }
+
+    #[test]
+    fn encoder_that_cannot_make_it_smaller_gives_up_frames() {
+        let interval = Duration::from_micros(33_333);
+        let mut ladder = PictureLadder::new(HD, interval, Prefer::Smooth, false);
+        let start = Instant::now();
+        ladder.update(Bitrate::kbps(100), start);
+        let lowest = ladder.update(Bitrate::kbps(100), start + SECOND * 2);
+        assert_eq!(
+            lowest.unwrap().to_string(),
+            "every third frame at full size"
+        );
     }
 
     #[test]

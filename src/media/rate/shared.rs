@@ -105,7 +105,17 @@ impl<V: Ord + Clone> SharedRate<V> {
                 },
             ),
             // The best that can be had: somebody may see something.
-            None => (*viewers.values().max()?, Why::Least),
+            None => {
+                let (viewer, rate) = viewers.iter().max_by_key(|(_, rate)| **rate)?;
+                let why = match *rate < self.limits.least {
+                    true => Why::Least,
+                    false => Why::Slowest {
+                        viewer: viewer.clone(),
+                        behind: self.behind.len() - 1,
+                    },
+                };
+                (*rate, why)
+            }
         };
         let wanted = self.on_grid(wanted);
         if !self.is_worth(wanted, now) {
@@ -148,7 +158,12 @@ impl<V: Ord + Clone> SharedRate<V> {
             _ => self.limits.least.max(share),
         };
         let back = Bitrate::bps((floor.as_bps() as f64 * BACK) as u64);
+        let is_alone = viewers.len() == 1;
         for (viewer, rate) in viewers {
+            if is_alone && *rate >= floor {
+                self.behind.remove(viewer);
+                continue;
+            }
             match self.behind.get_mut(viewer) {
                 None if *rate < floor => {
                     self.behind.insert(viewer.clone(), None);

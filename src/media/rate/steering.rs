@@ -94,9 +94,14 @@ impl<V: Ord + Clone + std::fmt::Display> Steering<V> {
             .map(|at| (at, "looks at the viewers' links again"))
     }
 
-    /// A new encoder is to be told where this is: it begins with the rate of the configuration, and the whole picture.
-    pub fn encoder_opened(&mut self) {
+    /// A new encoder is to be told where this is: it begins with the rate of the configuration, and the whole picture. `ladder` is
+    /// what its pictures may become.
+    pub fn encoder_opened(&mut self, ladder: PictureLadder) {
         self.actions.clear();
+        if !ladder.is_like(&self.full) {
+            self.ladder = ladder.clone();
+        }
+        self.full = ladder;
         if self.shared.target() != self.start {
             self.actions
                 .push_back(Action::SetBitrate(self.shared.target()));
@@ -184,7 +189,7 @@ mod tests {
             width: 1280,
             height: 720,
         };
-        let ladder = PictureLadder::new(hd, Duration::from_micros(33_333), Prefer::Sharp);
+        let ladder = PictureLadder::new(hd, Duration::from_micros(33_333), Prefer::Sharp, true);
         (Steering::new(limits, START, ladder), Instant::now())
     }
 
@@ -276,7 +281,8 @@ mod tests {
         let (mut steering, start) = steering();
         steering.handle(estimate("a", 900), start);
         actions(&mut steering);
-        steering.encoder_opened();
+        let ladder = steering.full.clone();
+        steering.encoder_opened(ladder);
         assert_eq!(
             actions(&mut steering),
             [Action::SetBitrate(Bitrate::kbps(900))]

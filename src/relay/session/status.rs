@@ -92,10 +92,14 @@ impl LinkStatus {
                 rounded(until.saturating_duration_since(now))
             ),
             LinkState::Dialing => "relay link is being dialed".to_owned(),
-            LinkState::Connected { since } => format!(
-                "relay link is up since {}",
-                rounded(now.saturating_duration_since(since))
-            ),
+            LinkState::Connected { since } => {
+                let stood = now.saturating_duration_since(since);
+                if stood < WORTH_TELLING {
+                    "relay link is up".to_owned()
+                } else {
+                    format!("relay link is up for {}", rounded(stood))
+                }
+            }
             LinkState::HangingUp => "relay link is being given up".to_owned(),
             LinkState::Closed => "relay link is closed".to_owned(),
         };
@@ -110,15 +114,25 @@ impl LinkStatus {
         } = trouble;
         match self.state {
             LinkState::Connected { .. } => {
-                format!("{state}; before that {class}, {attempts} in a row: {message}")
+                format!(
+                    "{state}; before that {class}{}: {message}",
+                    repeated(*attempts)
+                )
             }
             LinkState::Idle
             | LinkState::Dialing
             | LinkState::HangingUp
             | LinkState::Waiting { .. }
             | LinkState::Closed => {
-                let lasted = rounded(now.saturating_duration_since(*since));
-                format!("{state}; {class} for {lasted}, {attempts} in a row: {message}")
+                let lasted = now.saturating_duration_since(*since);
+                if lasted < WORTH_TELLING {
+                    return format!("{state}; {class}{}: {message}", repeated(*attempts));
+                }
+                let lasted = rounded(lasted);
+                format!(
+                    "{state}; {class} for {lasted}{}: {message}",
+                    repeated(*attempts)
+                )
             }
         }
     }
@@ -146,6 +160,16 @@ pub struct Trouble {
     pub attempts: u32,
 }
 
+fn repeated(attempts: u32) -> String {
+    match attempts {
+        0 | 1 => String::new(),
+        more => format!(", {more} in a row"),
+    }
+}
+
+/// What began so shortly before has just begun.
+const WORTH_TELLING: Duration = Duration::from_millis(10);
+
 /// Milliseconds while they matter, seconds after that.
 fn rounded(duration: Duration) -> String {
     match duration {
@@ -165,28 +189,38 @@ mod tests {
     #[test]
     fn person_on_call_reads_what_is_wrong_since_when_and_what_comes_next() {
         let now = Instant::now();
+        let trouble = |attempts| {
+            Some(Trouble {
+                class: LinkFailure::Refused,
+                message: "cannot reach wss://relay.example.com/: connection refused".into(),
+                since: now,
+                attempts,
+            })
+        };
         let mut status = LinkStatus {
             state: LinkState::Waiting {
                 until: now + Duration::from_millis(4321),
             },
-            trouble: Some(Trouble {
-                class: LinkFailure::Refused,
-                message: "cannot reach wss://relay.example.com/: connection refused".into(),
-                since: now,
-                attempts: 9,
-            }),
+            trouble: trouble(1),
         };
         assert_eq!(
             status.describe(now),
-            "relay link is down, next try in 4.321s; connection refused for 0ns, 9 in a row: \
+            "relay link is down, next try in 4.321s; connection refused: \
              cannot reach wss://relay.example.com/: connection refused"
         );
-
+        status.trouble = trouble(9);
+        assert_eq!(
+            status.describe(now + Duration::from_millis(1321)),
+            "relay link is down, next try in 3s; connection refused for 1.321s, 9 in a row: \
+             cannot reach wss://relay.example.com/: connection refused"
+        );
         status.state = LinkState::Connected { since: now };
         assert_eq!(
             status.describe(now + Duration::from_secs(125)),
-            "relay link is up since 125s; before that connection refused, 9 in a row: \
+            "relay link is up for 125s; before that connection refused, 9 in a row: \
              cannot reach wss://relay.example.com/: connection refused"
         );
+        status.trouble = None;
+        assert_eq!(status.describe(now), "relay link is up");
     }
 }

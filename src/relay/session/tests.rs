@@ -155,6 +155,28 @@ fn reports(actions: &[Action]) -> usize {
 }
 
 #[test]
+fn servers_of_a_kind_that_we_cannot_speak_to_are_left_to_the_browsers() {
+    let server = |urls: &[&str], login: bool| IceServer {
+        urls: urls.iter().map(ToString::to_string).collect(),
+        username: login.then(|| "rover".into()),
+        credential: login.then(|| "secret".into()),
+    };
+    let told = vec![
+        server(&["turns:turn.example.com", "turn:turn.example.com"], true),
+        server(&["turn:turn.example.com:3478"], false),
+        server(&["stun:stun.example.com"], false),
+        server(&["https://turn.example.com", ""], true),
+    ];
+    assert_eq!(
+        usable(told),
+        [
+            server(&["turn:turn.example.com"], true),
+            server(&["stun:stun.example.com"], false),
+        ]
+    );
+}
+
+#[test]
 fn seed_relay_gets_one_anonymous_viewer_that_the_next_ready_replaces() {
     let mut robot = Robot::connected();
     let viewer = ViewerId::anonymous();
@@ -688,8 +710,8 @@ fn shut_down_takes_leave_of_everyone_and_never_dials_again() {
 #[test]
 fn turn_credentials_of_the_newest_welcome_go_to_the_next_viewer() {
     let mut robot = Robot::connected();
-    robot.hear(r#"{"type":"welcome","ice_servers":[{"urls":"turn:old.example.com"}]}"#);
-    robot.hear(r#"{"type":"welcome","ice_servers":[{"urls":"turn:new.example.com"}]}"#);
+    robot.hear(r#"{"type":"welcome","ice_servers":[{"urls":"turn:old.example.com","username":"u","credential":"c"}]}"#);
+    robot.hear(r#"{"type":"welcome","ice_servers":[{"urls":"turn:new.example.com","username":"u","credential":"c"}]}"#);
     let opened = robot.hear(r#"{"type":"ready"}"#);
     let [Action::OpenViewer { ice_servers, .. }] = opened.as_slice() else {
         panic!("{opened:?} opens no viewer");

@@ -30,7 +30,7 @@ use webrtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit,
 use webrtc::runtime::Runtime;
 
 use super::PeerSettings;
-use super::ports::Binding;
+use super::ports::{Binding, can_ask_for_local_names};
 use super::stream::{CAPTURE_TIME_URI, PLAYOUT_DELAY_URI, Stream, StreamHandle, TRANSPORT_CC_URI};
 use crate::media::h264::ProfileLevelId;
 use crate::viewer::{IceCandidate, IceServer};
@@ -303,7 +303,11 @@ fn setting_engine(settings: &PeerSettings) -> SettingEngine {
     let at_once = Some(Duration::ZERO);
     SettingEngineBuilder::new()
         .with_include_loopback_candidate(settings.loopback)
-        .with_multicast_dns_mode(MulticastDnsMode::QueryOnly)
+        .with_multicast_dns_mode(if can_ask_for_local_names() {
+            MulticastDnsMode::QueryOnly
+        } else {
+            MulticastDnsMode::Disabled
+        })
         // The sockets of addresses that are gone lead nowhere.
         .with_discard_local_candidates_during_ice_restart(true)
         // Browsers hide their addresses; their own checks arrive a second before a hidden name is resolved. The first pair

@@ -61,6 +61,16 @@ impl ToSocketAddrs for Binding {
     }
 }
 
+/// Whether the names behind which browsers hide their addresses can be asked for. The crate does so over IPv4 only (RFC 6762,
+/// section 3), and on a machine without IPv4 makes no connection at all rather than one without them.
+pub(super) fn can_ask_for_local_names() -> bool {
+    UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))
+        .and_then(|socket| socket.join_multicast_v4(&MULTICAST_DNS, &Ipv4Addr::UNSPECIFIED))
+        .is_ok()
+}
+
+const MULTICAST_DNS: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 251);
+
 /// On Linux the IPv6 wildcard stands for IPv4, too; a kernel without IPv6 has only the other.
 fn is_free(port: u16) -> bool {
     match UdpSocket::bind((Ipv6Addr::UNSPECIFIED, port)) {

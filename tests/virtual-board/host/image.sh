@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # Builds what runs on the board: the encoder module, the rig's programs, the root file system, and the folder that
-# the guest mounts. Sourced by ../run; uses say, fail, step, BOARD, CACHE, LOGS, SHARE.
+# the guest mounts. Sourced by ../run; uses say, fail, BOARD, CACHE, LOGS, SHARE, PROGRAMS.
 
 CROSS=aarch64-linux-gnu-
 # Loaded by scenarios with modprobe; what they depend on is found in modules.dep.
@@ -111,8 +111,8 @@ fill_share() {
     mkdir -p "$SHARE"/{bin,artefacts}
     cp -r "$BOARD/scenarios" "$BOARD/guest/lib.sh" "$BOARD/guest/run-scenarios" "$SHARE/"
     cp "$CACHE"/bin/* "$SHARE/bin/"
-    if [ -n "$ROVERCAST" ]; then
-        cp "$ROVERCAST" "$SHARE/bin/rovercast"
+    if [ ${#PROGRAMS[@]} -gt 0 ]; then
+        cp "${PROGRAMS[@]}" "$SHARE/bin/"
     fi
     printf '%s\n' "$@" > "$SHARE/plan"
 }
