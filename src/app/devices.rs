@@ -67,7 +67,7 @@ fn open(config: &CameraConfig, devices: &Devices) -> Result<Parts, PipelineError
                 }
                 match with_candidate(&candidate, config, devices) {
                     Err(PipelineError::Encoder(error)) => {
-                        warn!(class = error.class(), %error, "trying the next encoder")
+                        warn!(class = error.class(), %error, "trying the next encoder");
                     }
                     result => return result,
                 }
