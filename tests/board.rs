@@ -4,6 +4,7 @@
 //! `ROVERCAST_ENCODER`, and has `rovercast`, `v4l2-ctl` and `rig` in `PATH`. What cannot be done to real hardware is skipped there.
 #![cfg(feature = "software-encoder")] // the viewers decode with OpenH264
 #![allow(clippy::disallowed_methods)] // a process is watched by the real clock
+#![allow(clippy::print_stdout)] // what was measured is in the scenario's log
 #![allow(clippy::unwrap_used)] // tests from end to end: clippy knows only functions marked #[test] as such
 
 mod common;
@@ -21,7 +22,7 @@ mod viewer;
 use std::time::{Duration, Instant};
 
 use common::wait_for;
-use devices::{camera, control, quirk, rig_fps, shell};
+use devices::{camera, control, found_camera, quirk, rig_fps, shell};
 use proc::{Memory, ProcessorTime};
 use robot::{Robot, Setup};
 use viewer::{Viewer, assert_moving};
@@ -252,7 +253,7 @@ async fn camera_faults() {
     assert_eq!(robot.metric("rovercast_camera_frames_damaged_total"), 1.0);
 
     // The node stays, and every call on it fails. Only another driver's instance brings the camera back.
-    control(&node, "disconnect=1");
+    control(&found_camera(), "disconnect=1");
     robot.until_metric("rovercast_pipeline_running", 0.0);
     rebind();
     viewer.until_moving(Duration::from_secs(30));
