@@ -4,7 +4,7 @@
 //! `ROVERCAST_ENCODER`, and has `rovercast`, `v4l2-ctl` and `rig` in `PATH`. What cannot be done to real hardware is skipped there.
 #![cfg(feature = "software-encoder")] // the viewers decode with OpenH264
 #![allow(clippy::disallowed_methods)] // a process is watched by the real clock
-#![allow(clippy::print_stdout)] // what a failed scenario leaves to read
+#![allow(clippy::print_stdout)] // what was measured is in the scenario's log
 #![allow(clippy::unwrap_used)] // tests from end to end: clippy knows only functions marked #[test] as such
 
 mod common;
@@ -22,7 +22,7 @@ mod viewer;
 use std::time::{Duration, Instant};
 
 use common::wait_for;
-use devices::{camera, control, quirk, rig_fps, shell};
+use devices::{camera, control, found_camera, quirk, rig_fps, shell};
 use proc::{Memory, ProcessorTime};
 use robot::{Robot, Setup};
 use viewer::{Viewer, assert_moving};
@@ -101,6 +101,13 @@ async fn replug() {
             .for_each(|viewer| assert_moving(&viewer.next(8)));
         shell("ROVERCAST_UNPLUG");
         robot.until_metric("rovercast_pipeline_running", 0.0);
+        if let Some(left) = &left {
+            // While it looks for the camera it holds a descriptor more, for a moment.
+            let what = format!("no more than {left:?}");
+            wait_for(&what, Duration::from_secs(5), || {
+                robot.holdings().is_no_more_than(left).then_some(())
+            });
+        }
         let held = robot.holdings();
 
         shell("ROVERCAST_PLUG");
@@ -115,13 +122,6 @@ async fn replug() {
         // What is made once, when first needed, is made by then.
         if cycle == 2 {
             left = Some(held);
-        } else if let Some(left) = &left {
-            // While it tries to find the camera it holds a descriptor more, for a moment.
-            wait_for(
-                &format!("no more than {left:?}"),
-                Duration::from_secs(5),
-                || robot.holdings().is_no_more_than(left).then_some(()),
-            );
         }
     }
     assert!(longest < Duration::from_secs(3), "back after {longest:?}");
@@ -253,7 +253,7 @@ async fn camera_faults() {
     assert_eq!(robot.metric("rovercast_camera_frames_damaged_total"), 1.0);
 
     // The node stays, and every call on it fails. Only another driver's instance brings the camera back.
-    control(&node, "disconnect=1");
+    control(&found_camera(), "disconnect=1");
     robot.until_metric("rovercast_pipeline_running", 0.0);
     rebind();
     viewer.until_moving(Duration::from_secs(30));
@@ -267,8 +267,10 @@ async fn idle() {
     let robot = Robot::start("idle", &Setup::default());
     let rests = |when: &str| {
         assert_eq!(robot.video_devices(), [""; 0], "{when}");
+        // What has just ended is cleared away.
+        std::thread::sleep(Duration::from_secs(3));
         let before = ProcessorTime::read(robot.id());
-        std::thread::sleep(Duration::from_secs(10));
+        std::thread::sleep(Duration::from_secs(30));
         let used = ProcessorTime::read(robot.id()).percent_since(&before);
         println!("{when}: {used:.3} % of a core");
         assert!(used <= 0.1, "{when}: {used:.3} %");

@@ -87,7 +87,7 @@ async fn stream_lives_through_the_relays_absence_and_is_not_doubled_by_its_retur
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_hundred_loss_reports_within_a_second_become_four_key_frames_at_most() {
+async fn two_hundred_loss_reports_within_a_second_become_three_key_frames_at_most() {
     let (scene, mut viewer) = Scene::watched("losses", Robot::default()).await;
     // What joining asked for has come by then.
     let settled = pictures(&mut viewer, 15).await;
@@ -115,8 +115,8 @@ async fn two_hundred_loss_reports_within_a_second_become_four_key_frames_at_most
     let made = scene.http.metric("rovercast_encoder_key_frames_total") - made;
     let asked = scene.http.metric("rovercast_key_frame_requests_total") - asked;
     let seen = seen.iter().filter(|picture| picture.key_frame).count();
-    // UDP on a busy machine may lose some.
-    assert!((100.0..=200.0).contains(&asked), "{asked} reports arrived");
-    assert!((2.0..=4.0).contains(&made), "{made} key frames were made");
-    assert!((2..=4).contains(&seen), "{seen} key frames came");
+    // Two that are free now, and one more when the budget fills up again.
+    assert!((1.0..=3.0).contains(&asked), "{asked} requests were made");
+    assert!((1.0..=3.0).contains(&made), "{made} key frames were made");
+    assert!((1..=3).contains(&seen), "{seen} key frames came");
 }

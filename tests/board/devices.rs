@@ -13,6 +13,14 @@ pub(crate) fn camera() -> PathBuf {
     node("ROVERCAST_CAMERA")
 }
 
+/// Where a camera is now: one that was bound again may have another number.
+pub(crate) fn found_camera() -> PathBuf {
+    let output = Command::new("rig").args(["find", "camera"]).output();
+    let output = output.expect("the rig is there");
+    assert!(output.status.success(), "no camera");
+    String::from_utf8_lossy(&output.stdout).trim().into()
+}
+
 /// Sets a control of a camera, by its own name.
 pub(crate) fn control(camera: &PathBuf, assignment: &str) {
     let done = Command::new("v4l2-ctl")

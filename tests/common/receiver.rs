@@ -28,6 +28,7 @@ pub(crate) struct Receiver {
     tracks: mpsc::Receiver<Arc<dyn TrackRemote>>,
     track: Option<Arc<dyn TrackRemote>>,
     answer: String,
+    newest: Option<u16>,
 }
 
 impl Receiver {
@@ -95,6 +96,7 @@ impl Receiver {
             tracks,
             track: None,
             answer: String::new(),
+            newest: None,
         }
     }
 
@@ -162,6 +164,19 @@ impl Receiver {
             }
         }
         packets
+    }
+
+    /// The next packet that it has not had: a link is probed with packets sent again, which a jitter buffer drops.
+    pub(crate) async fn new_packet(&mut self) -> rtc::rtp::Packet {
+        loop {
+            let packet = self.packets(1).await.remove(0);
+            let number = packet.header.sequence_number;
+            let ahead = self.newest.map(|newest| number.wrapping_sub(newest));
+            if ahead.is_none_or(|ahead| (1..=u16::MAX / 2).contains(&ahead)) {
+                self.newest = Some(number);
+                return packet;
+            }
+        }
     }
 
     pub(crate) async fn report(&mut self, packet: impl rtcp::Packet + 'static) {

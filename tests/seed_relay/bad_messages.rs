@@ -160,7 +160,7 @@ async fn encoder_that_is_not_there_turns_the_viewer_away_with_the_reason() {
     assert_turned_away(
         "no-encoder",
         robot,
-        "cannot start the hardware encoder: cannot open /dev/video4242: No such file or directory (os error 2)",
+        "encoder /dev/video4242: cannot open: No such file or directory (os error 2)",
     )
     .await;
 }

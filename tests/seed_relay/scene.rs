@@ -210,7 +210,7 @@ pub(crate) async fn pictures(viewer: &mut Receiver, count: usize) -> Vec<Picture
     let mut pictures = Vec::new();
     let mut current: Option<Picture> = None;
     while pictures.len() < count {
-        let packet = viewer.packets(1).await.remove(0);
+        let packet = viewer.new_packet().await;
         let picture = current.get_or_insert(Picture {
             key_frame: false,
             packets: 0,
