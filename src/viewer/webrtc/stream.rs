@@ -4,14 +4,14 @@
 //! unit goes that way, without a payload, and is replaced by the unit's packets at the application's end of the interceptor chain.
 //! Packets that must wait leave by the connection's own timer.
 
+mod handle;
 mod reports;
 mod wire;
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use rtc::interceptor::{Interceptor, Packet, StreamInfo, TaggedPacket};
@@ -23,8 +23,6 @@ use rtc::rtcp::reception_report::ReceptionReport;
 use rtc::rtcp::sender_report::SenderReport;
 use rtc::rtcp::transport_feedbacks::transport_layer_cc::TransportLayerCc;
 use rtc::rtcp::transport_feedbacks::transport_layer_nack::TransportLayerNack;
-use rtc::rtp;
-use rtc::rtp::header::Header;
 use rtc::sansio::Protocol;
 use rtc::shared::TransportContext;
 use rtc::shared::error::Error;
@@ -32,6 +30,7 @@ use rtc::shared::marshal::MarshalSize;
 use tokio::sync::mpsc;
 use tracing::debug;
 
+use self::handle::{Shared, lock};
 use self::wire::{Agreed, MediaPacket, Writer};
 use super::burst_socket::Burst;
 use super::clock::{NtpTime, monotonic_now, wall_now};
@@ -39,8 +38,9 @@ use super::{LinkStatistics, PeerStatistics};
 use crate::media::congestion::{Arrival, Because, EstimateRange, Estimator, ReceiverClock};
 use crate::media::pacer::Pushed;
 use crate::media::{Bitrate, MediaTime};
-use crate::viewer::packetizer::PackedUnit;
 use crate::viewer::sending::{Departure, Sending};
+
+pub(super) use self::handle::{Course, Report, StreamHandle};
 
 /// When the picture was taken, so that a browser can tell how old it is.
 pub(super) const CAPTURE_TIME_URI: &str =
@@ -53,77 +53,6 @@ pub(super) const PLAYOUT_DELAY_URI: &str =
 /// A number for every packet, which the browser reports on.
 pub(super) const TRANSPORT_CC_URI: &str =
     "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
-
-/// What there is to hear about the stream.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Report {
-    PictureLost,
-    /// [`StreamHandle::course`] tells.
-    CourseChanged,
-}
-
-/// How the sending goes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Course {
-    /// The browser answers nothing.
-    pub(super) is_silent: bool,
-    /// Units that were given up since the stream began, because they would have come too late.
-    pub(super) skipped: u64,
-    /// What an encoder may fill; `None` while nothing is known.
-    pub(super) estimate: Option<Bitrate>,
-}
-
-/// The viewer's end: takes units, tells what became of them.
-#[derive(Debug)]
-pub(super) struct StreamHandle {
-    shared: Arc<Mutex<Shared>>,
-    pub(super) ssrc: u32,
-    pub(super) rtx_ssrc: u32,
-}
-
-#[derive(Debug, Default)]
-struct Shared {
-    units: VecDeque<Arc<PackedUnit>>,
-    /// The payload type that the browser took, once it took one.
-    payload_type: Option<u8>,
-    route_changed: bool,
-    statistics: PeerStatistics,
-    course: Course,
-}
-
-impl StreamHandle {
-    /// Queues `unit`; the next [`nudge`](Self::nudge) through the connection sends it.
-    pub(super) fn push(&self, unit: Arc<PackedUnit>) {
-        lock(&self.shared).units.push_back(unit);
-    }
-
-    /// The packet that carries nothing and makes the connection call for the units. `None` while no codec is agreed.
-    pub(super) fn nudge(&self) -> Option<rtp::Packet> {
-        let payload_type = lock(&self.shared).payload_type?;
-        Some(rtp::Packet {
-            header: Header {
-                version: 2,
-                payload_type,
-                ssrc: self.ssrc,
-                ..Default::default()
-            },
-            payload: Bytes::new(),
-        })
-    }
-
-    /// The browser is reached in another way from now on.
-    pub(super) fn route_changed(&self) {
-        lock(&self.shared).route_changed = true;
-    }
-
-    pub(super) fn statistics(&self) -> PeerStatistics {
-        lock(&self.shared).statistics
-    }
-
-    pub(super) fn course(&self) -> Course {
-        lock(&self.shared).course
-    }
-}
 
 /// The connection's end, the interceptor nearest to the application.
 pub(super) struct Stream {
@@ -433,13 +362,6 @@ fn is_another(told: Option<Bitrate>, estimate: Option<Bitrate>) -> bool {
         }
         (told, estimate) => told.is_some() != estimate.is_some(),
     }
-}
-
-fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
-    // Counters and a queue: a panic elsewhere leaves nothing half done.
-    shared
-        .lock()
-        .unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
 /// A hundredth.
