@@ -4,6 +4,7 @@
 //! unit goes that way, without a payload, and is replaced by the unit's packets at the application's end of the interceptor chain.
 //! Packets that must wait leave by the connection's own timer.
 
+mod chain;
 mod handle;
 mod reports;
 mod wire;
@@ -14,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use rtc::interceptor::{Interceptor, Packet, StreamInfo, TaggedPacket};
+use rtc::interceptor::{Packet, TaggedPacket};
 use rtc::rtcp;
 use rtc::rtcp::payload_feedbacks::full_intra_request::FullIntraRequest;
 use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
@@ -23,9 +24,7 @@ use rtc::rtcp::reception_report::ReceptionReport;
 use rtc::rtcp::sender_report::SenderReport;
 use rtc::rtcp::transport_feedbacks::transport_layer_cc::TransportLayerCc;
 use rtc::rtcp::transport_feedbacks::transport_layer_nack::TransportLayerNack;
-use rtc::sansio::Protocol;
 use rtc::shared::TransportContext;
-use rtc::shared::error::Error;
 use rtc::shared::marshal::MarshalSize;
 use tokio::sync::mpsc;
 use tracing::debug;
@@ -249,92 +248,6 @@ impl Stream {
     }
 }
 
-impl Protocol<TaggedPacket, TaggedPacket, ()> for Stream {
-    type Rout = TaggedPacket;
-    type Wout = TaggedPacket;
-    type Eout = ();
-    type Error = Error;
-    type Time = Instant;
-
-    fn handle_read(&mut self, message: TaggedPacket) -> Result<(), Error> {
-        if let Packet::Rtcp(packets) = &message.message.packet {
-            for packet in packets {
-                self.read_report(packet.as_ref(), message.now);
-            }
-            self.depart(message.now);
-        }
-        self.read.push_back(message);
-        Ok(())
-    }
-
-    fn poll_read(&mut self) -> Option<TaggedPacket> {
-        self.read.pop_front()
-    }
-
-    fn handle_write(&mut self, message: TaggedPacket) -> Result<(), Error> {
-        if let Packet::Rtp(packet) = &message.message.packet
-            && packet.header.ssrc == self.writer.ssrc
-        {
-            self.take_units(message.now);
-            self.depart(message.now);
-        } else {
-            self.write.push_back(message);
-        }
-        Ok(())
-    }
-
-    fn poll_write(&mut self) -> Option<TaggedPacket> {
-        self.write.pop_front()
-    }
-
-    fn handle_timeout(&mut self, now: Instant) -> Result<(), Error> {
-        if self.sender_report_due.is_some_and(|due| now >= due) {
-            self.sender_report_due = Some(now + SENDER_REPORT_INTERVAL);
-            self.write.push_back(TaggedPacket {
-                now,
-                transport: TransportContext::default(),
-                message: Packet::Rtcp(vec![Box::new(self.sender_report())]).into(),
-            });
-        }
-        self.depart(now);
-        Ok(())
-    }
-
-    fn poll_timeout(&mut self) -> Option<Instant> {
-        [self.sender_report_due, self.sending.poll_timeout()]
-            .into_iter()
-            .flatten()
-            .min()
-    }
-}
-
-impl Interceptor for Stream {
-    fn bind_local_stream(&mut self, info: &StreamInfo) {
-        if info.ssrc != self.writer.ssrc {
-            return;
-        }
-        let agreed = Agreed::from(info);
-        self.sending.agree(
-            agreed.transport_cc_id.is_some(),
-            agreed.rtx_payload_type.is_some(),
-        );
-        lock(&self.shared).payload_type = Some(agreed.payload_type);
-        debug!(?agreed, "browser takes the stream");
-        self.agreed = Some(agreed);
-    }
-
-    fn unbind_local_stream(&mut self, info: &StreamInfo) {
-        if info.ssrc == self.writer.ssrc {
-            lock(&self.shared).payload_type = None;
-            self.agreed = None;
-        }
-    }
-
-    fn bind_remote_stream(&mut self, _: &StreamInfo) {}
-
-    fn unbind_remote_stream(&mut self, _: &StreamInfo) {}
-}
-
 /// How many of the packets can leave as one: those of the same size in a row, and a smaller one behind them.
 fn longest_run<'a>(packets: impl Iterator<Item = &'a TaggedPacket>) -> usize {
     let size = |packet: &TaggedPacket| match &packet.message.packet {
@@ -369,9 +282,6 @@ const WORTH_TELLING: u64 = 100;
 
 /// Soon, for a browser cannot tell a capture time before it has one.
 const FIRST_SENDER_REPORT: Duration = Duration::from_millis(100);
-
-/// What browsers do themselves for video.
-const SENDER_REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Receivers interpolate between capture times; the extension's specification asks for one a second.
 const CAPTURE_TIME_INTERVAL: Duration = Duration::from_secs(1);
