@@ -1,6 +1,9 @@
-//! Wiring: what the commands of [`crate::cli`] start. Parts are built here from the configuration, and decide nothing here.
+//! Wiring: what the commands of [`crate::cli`] start. Parts are put together here, and decide nothing here.
 
+mod assembly;
 mod devices;
+mod end;
+mod ice;
 pub mod inventory;
 mod line;
 pub mod profiles;
@@ -12,32 +15,23 @@ mod steering;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Instant;
 
 use axum::Router;
-use rand::TryRngCore;
-use rand::rngs::OsRng;
-use secrecy::SecretString;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{mpsc, watch};
-use tracing::{error, info};
+use tokio::sync::watch;
+use tracing::info;
 
-use self::line::Line;
+use self::assembly::{robot, routes, viewing};
+use self::end::{end_signal, ended};
 use self::profiles::FoundProfiles;
 use self::robot::Robot;
 use self::route::Route;
-use self::seat::Seat;
 use crate::camera::CameraError;
-use crate::config::{self, CameraConfig, Config, Credential, IcePolicy, RobotId, Source};
+use crate::config::{CameraConfig, Config, IcePolicy, RobotId, Source};
 use crate::http::{self, PageSettings};
-use crate::relay::client::Link;
 use crate::relay::server::{self, Relay, RelayError, RelaySettings, ServeError};
-use crate::relay::session::Session;
-use crate::supervisor::{Supervisor, SupervisorSettings};
 use crate::systemd;
-use crate::viewer::IceServer;
 use crate::viewer::webrtc::{OnePort, PeerSettings, UdpPorts};
 
 pub use crate::relay::server::TlsFiles;
@@ -120,7 +114,7 @@ pub async fn run(config: Config, known: FoundProfiles) -> Result<(), AppError> {
         Some(_) | None => None,
     };
     let peers = PeerSettings {
-        ice_servers: ice_servers(&config)?,
+        ice_servers: ice::configured(&config)?,
         loopback: local.is_some(),
         relay_only: config.webrtc.ice_policy == IcePolicy::Relay,
         udp_ports: config
@@ -195,7 +189,7 @@ pub async fn relay(options: RelayOptions) -> Result<(), AppError> {
     let relay = Relay::new(RelaySettings {
         listen: address,
         key_file: options.key_file,
-        ice_servers: told_servers(options.ice_servers, options.turn_login_file)?,
+        ice_servers: ice::told(options.ice_servers, options.turn_login_file)?,
         turn_secret_file: options.turn_secret_file,
         origins: options.origins,
     })?;
@@ -270,139 +264,6 @@ async fn live(
     Ok(())
 }
 
-/// One route for each relay: who configures the relay that this process serves has it once.
-fn routes(configured: Option<Route>, local: Option<Route>) -> Vec<Route> {
-    let mut routes: Vec<_> = configured.into_iter().collect();
-    let known = |local: &Route| routes.iter().any(|route| route.url == local.url);
-    routes.extend(local.filter(|local| !known(local)));
-    routes
-}
-
-/// The page, and the relay that it and the robot dial.
-fn viewing(
-    config: &Config,
-    address: SocketAddr,
-    ice_servers: Vec<IceServer>,
-) -> Result<Router, AppError> {
-    let settings = RelaySettings {
-        listen: address,
-        key_file: None,
-        ice_servers,
-        turn_secret_file: None,
-        origins: Vec::new(),
-    };
-    let cameras = config
-        .cameras
-        .iter()
-        .filter_map(|camera| camera.id.as_ref());
-    let page = PageSettings {
-        robot: config.robot.id.to_string(),
-        cameras: cameras.map(|id| id.as_str().to_owned()).collect(),
-        relay: server::PATH.into(),
-    };
-    Ok(Relay::new(settings)?.router().merge(http::page(&page)))
-}
-
-fn robot(
-    config: &Config,
-    peers: &PeerSettings,
-    routes: &[Route],
-    known: FoundProfiles,
-    started: Instant,
-) -> Result<(Robot, mpsc::Sender<http::Question>), AppError> {
-    for problem in &known.problems {
-        error!("{problem}");
-    }
-    let known = &Arc::new(known);
-    let mut seats = Vec::new();
-    for (index, camera) in config.cameras.iter().enumerate() {
-        let mut seat = Seat::new(camera.clone(), peers.clone(), known);
-        for route in routes {
-            let (tell, events) = mpsc::channel(LINK_EVENTS);
-            let link = Link::new(route.link(&config.robot.id, camera), tell);
-            let session = Session::new(&route.session(config, index), seed()?);
-            seat.lines
-                .push(Line::new(route.shown.clone(), session, link, events));
-        }
-        seats.push(seat);
-    }
-    let keep_warm: Vec<_> = config
-        .cameras
-        .iter()
-        .map(|camera| camera.keep_warm)
-        .collect();
-    let settings = SupervisorSettings {
-        watchdog: systemd::watchdog_interval(),
-        seed: seed()?,
-    };
-    let supervisor = Supervisor::new(settings, &keep_warm, started);
-    let (asked, questions) = mpsc::channel(QUESTIONS);
-    Ok((
-        Robot::new(
-            config.robot.id.to_string(),
-            seats,
-            supervisor,
-            questions,
-            started,
-        ),
-        asked,
-    ))
-}
-
-/// The configured STUN and TURN servers, with their secrets read.
-fn ice_servers(config: &Config) -> Result<Vec<IceServer>, AppError> {
-    let read = |server: &config::IceServerConfig| {
-        let credential = match server.login.as_ref().map(|login| &login.credential) {
-            None => None,
-            Some(Credential::Inline(secret)) => Some(secret.clone()),
-            Some(Credential::File(path)) => {
-                let text =
-                    std::fs::read_to_string(path).map_err(|source| AppError::IceCredential {
-                        server: server.urls.join(", "),
-                        path: path.clone(),
-                        source,
-                    })?;
-                Some(SecretString::from(text.trim_end()))
-            }
-        };
-        let username = server.login.as_ref().map(|login| login.username.clone());
-        Ok(IceServer {
-            urls: server.urls.clone(),
-            username,
-            credential,
-        })
-    };
-    config.webrtc.ice_servers.iter().map(read).collect()
-}
-
-/// The servers of the reference relay. They share one login, which STUN servers do not look at.
-fn told_servers(
-    urls: Vec<String>,
-    login_file: Option<PathBuf>,
-) -> Result<Vec<IceServer>, AppError> {
-    if urls.is_empty() {
-        return Ok(Vec::new());
-    }
-    let login = login_file.map(|path| {
-        let text = std::fs::read_to_string(&path).map_err(|source| AppError::IceCredential {
-            server: urls.join(", "),
-            path: path.clone(),
-            source,
-        })?;
-        let (username, credential) = text
-            .trim()
-            .split_once(':')
-            .ok_or(AppError::TurnLogin { path })?;
-        Ok::<_, AppError>((username.to_owned(), SecretString::from(credential)))
-    });
-    let (username, credential) = login.transpose()?.unzip();
-    Ok(vec![IceServer {
-        urls,
-        username,
-        credential,
-    }])
-}
-
 async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), AppError> {
     let told = |source| AppError::Listen { address, source };
     let listener = TcpListener::bind(address).await.map_err(told)?;
@@ -422,48 +283,10 @@ pub(crate) fn with_sources(error: &dyn std::error::Error) -> String {
     line
 }
 
-/// Turns true at SIGTERM or SIGINT; a second signal ends the process at once.
-fn end_signal() -> Result<watch::Receiver<bool>, AppError> {
-    let mut terminate = signal(SignalKind::terminate()).map_err(AppError::Signals)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(AppError::Signals)?;
-    let (end, receiver) = watch::channel(false);
-    tokio::spawn(async move {
-        let signal = either(&mut terminate, &mut interrupt).await;
-        info!(signal, "asked to end");
-        end.send_replace(true);
-        let signal = either(&mut terminate, &mut interrupt).await;
-        error!(signal, "asked twice, ending without good-bye");
-        std::process::exit(1);
-    });
-    Ok(receiver)
-}
-
-async fn either(terminate: &mut Signal, interrupt: &mut Signal) -> &'static str {
-    tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
-    }
-}
-
-/// Waits until it is true, or nobody can say so any more.
-async fn ended(end: &mut watch::Receiver<bool>) {
-    let _ = end.wait_for(|end| *end).await;
-}
-
-fn seed() -> Result<u64, AppError> {
-    OsRng.try_next_u64().map_err(AppError::Random)
-}
-
 #[allow(clippy::disallowed_methods)] // the one reading at the start
 fn now() -> Instant {
     Instant::now()
 }
-
-/// A relay's messages that wait for the loop; when full, the link reads no more and the relay waits.
-const LINK_EVENTS: usize = 64;
-
-/// Questions that wait for the loop; more than a dozen scrapers a turn must wait in their own connections.
-const QUESTIONS: usize = 16;
 
 /// Connections of the page get their good-bye within this.
 const LAST_ANSWERS: std::time::Duration = std::time::Duration::from_millis(150);

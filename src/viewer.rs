@@ -26,6 +26,7 @@
 
 mod interface;
 pub mod packetizer;
+mod picture;
 mod reach;
 pub mod sending;
 mod signalled;
@@ -35,7 +36,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 pub use interface::{Action, Input, PeerEnd, ViewerCounts};
 pub use reach::{NetworkChange, Reach};
@@ -292,103 +293,6 @@ impl Viewer {
         self.deadline = Some((now + grace, otherwise));
     }
 
-    fn unit(&mut self, unit: Arc<PackedUnit>, now: Instant) {
-        if unit.key_frame
-            && let Some(budget) = &mut self.budget
-        {
-            budget.key_frame_made();
-        }
-        match self.state {
-            State::Offering | State::Offered | State::Connecting => self.hold(unit),
-            State::Watching(Picture::Unheard) => self.counts.skipped += 1,
-            State::Watching(Picture::WaitingForKeyFrame) if !unit.key_frame => {
-                self.counts.skipped += 1;
-                if self.ask_again.is_none() {
-                    self.ask_key_frame(now);
-                }
-            }
-            State::Watching(_) => {
-                self.state = State::Watching(Picture::Flowing);
-                self.ask_again = None;
-                self.counts.sent += 1;
-                self.actions.push_back(Action::Send(unit));
-            }
-            State::Away | State::Ended => self.counts.skipped += 1,
-        }
-    }
-
-    fn hold(&mut self, unit: Arc<PackedUnit>) {
-        if unit.key_frame || self.run.len() == HELD_UNITS {
-            self.forget_run();
-        }
-        if unit.key_frame || !self.run.is_empty() {
-            self.ask_again = None;
-            self.run.push(unit);
-        } else {
-            self.counts.skipped += 1;
-        }
-    }
-
-    fn forget_run(&mut self) {
-        self.counts.skipped += self.run.len() as u64;
-        self.run.clear();
-    }
-
-    fn lagged(&mut self, missed: u64, now: Instant) {
-        self.counts.skipped += missed;
-        self.forget_run();
-        match self.state {
-            State::Watching(Picture::Flowing | Picture::WaitingForKeyFrame) => {
-                debug!(missed, "viewer is late, skipping to the next key frame");
-                self.state = State::Watching(Picture::WaitingForKeyFrame);
-                self.ask_key_frame(now);
-            }
-            State::Watching(Picture::Unheard)
-            | State::Offering
-            | State::Offered
-            | State::Connecting
-            | State::Away
-            | State::Ended => {}
-        }
-    }
-
-    fn silent(&mut self) {
-        if let State::Watching(_) = self.state {
-            debug!("viewer answers nothing, sending it nothing");
-            self.state = State::Watching(Picture::Unheard);
-            self.want_no_key_frame();
-        }
-    }
-
-    /// Whatever was owed is of no use to a browser that cannot be reached.
-    fn want_no_key_frame(&mut self) {
-        self.ask_again = None;
-        if let Some(budget) = &mut self.budget {
-            budget.key_frame_made();
-        }
-    }
-
-    fn answers(&mut self, now: Instant) {
-        if self.state == State::Watching(Picture::Unheard) {
-            self.state = State::Watching(Picture::WaitingForKeyFrame);
-            self.ask_key_frame(now);
-        }
-    }
-
-    fn ask_key_frame(&mut self, now: Instant) {
-        if self.state == State::Watching(Picture::Unheard) {
-            return;
-        }
-        let budget = self.budget.get_or_insert_with(|| KeyFrameBudget::new(now));
-        if budget.request(now) {
-            self.counts.asked += 1;
-            self.actions.push_back(Action::AskKeyFrame);
-        }
-        if let State::Connecting | State::Watching(Picture::WaitingForKeyFrame) = self.state {
-            self.ask_again = Some(now + ASK_AGAIN);
-        }
-    }
-
     fn timeout(&mut self, now: Instant) {
         if let Some((at, reason)) = &self.deadline
             && now >= *at
@@ -444,14 +348,8 @@ const DOWN_GRACE: Duration = Duration::from_secs(60);
 /// Before that the way may come back by itself, and a restart gives it up for an offer that the relay must carry.
 const RESTART_AFTER: Duration = Duration::from_secs(5);
 
-/// The request or the key frame may be lost on a source that drops; a key frame costs as much as ten others.
-const ASK_AGAIN: Duration = Duration::from_secs(1);
-
 /// Browsers send about ten candidates; more than this before an answer is nonsense, and the newest are the likeliest to work.
 const HELD_CANDIDATES: usize = 64;
-
-/// One second at 30 fps. A longer run would be decoded in fast motion, later than a fresh key frame comes.
-const HELD_UNITS: usize = 30;
 
 #[cfg(test)]
 mod tests;

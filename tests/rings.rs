@@ -49,6 +49,7 @@ const RINGS: &[(Ring, &[&str])] = &[
             "viewer",
             "viewer::interface",
             "viewer::packetizer",
+            "viewer::picture",
             "viewer::reach",
             "viewer::sending",
             "viewer::signalled",

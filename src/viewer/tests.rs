@@ -1,5 +1,6 @@
 #![allow(clippy::disallowed_methods)] // a test needs an instant to start from
 
+use super::picture::HELD_UNITS;
 use super::*;
 
 use bytes::Bytes;

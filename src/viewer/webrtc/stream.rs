@@ -4,17 +4,18 @@
 //! unit goes that way, without a payload, and is replaced by the unit's packets at the application's end of the interceptor chain.
 //! Packets that must wait leave by the connection's own timer.
 
+mod chain;
+mod handle;
 mod reports;
 mod wire;
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use rtc::interceptor::{Interceptor, Packet, StreamInfo, TaggedPacket};
+use rtc::interceptor::{Packet, TaggedPacket};
 use rtc::rtcp;
 use rtc::rtcp::payload_feedbacks::full_intra_request::FullIntraRequest;
 use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
@@ -23,15 +24,12 @@ use rtc::rtcp::reception_report::ReceptionReport;
 use rtc::rtcp::sender_report::SenderReport;
 use rtc::rtcp::transport_feedbacks::transport_layer_cc::TransportLayerCc;
 use rtc::rtcp::transport_feedbacks::transport_layer_nack::TransportLayerNack;
-use rtc::rtp;
-use rtc::rtp::header::Header;
-use rtc::sansio::Protocol;
 use rtc::shared::TransportContext;
-use rtc::shared::error::Error;
 use rtc::shared::marshal::MarshalSize;
 use tokio::sync::mpsc;
 use tracing::debug;
 
+use self::handle::{Shared, lock};
 use self::wire::{Agreed, MediaPacket, Writer};
 use super::burst_socket::Burst;
 use super::clock::{NtpTime, monotonic_now, wall_now};
@@ -39,8 +37,9 @@ use super::{LinkStatistics, PeerStatistics};
 use crate::media::congestion::{Arrival, Because, EstimateRange, Estimator, ReceiverClock};
 use crate::media::pacer::Pushed;
 use crate::media::{Bitrate, MediaTime};
-use crate::viewer::packetizer::PackedUnit;
 use crate::viewer::sending::{Departure, Sending};
+
+pub(super) use self::handle::{Course, Report, StreamHandle};
 
 /// When the picture was taken, so that a browser can tell how old it is.
 pub(super) const CAPTURE_TIME_URI: &str =
@@ -53,77 +52,6 @@ pub(super) const PLAYOUT_DELAY_URI: &str =
 /// A number for every packet, which the browser reports on.
 pub(super) const TRANSPORT_CC_URI: &str =
     "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
-
-/// What there is to hear about the stream.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Report {
-    PictureLost,
-    /// [`StreamHandle::course`] tells.
-    CourseChanged,
-}
-
-/// How the sending goes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Course {
-    /// The browser answers nothing.
-    pub(super) is_silent: bool,
-    /// Units that were given up since the stream began, because they would have come too late.
-    pub(super) skipped: u64,
-    /// What an encoder may fill; `None` while nothing is known.
-    pub(super) estimate: Option<Bitrate>,
-}
-
-/// The viewer's end: takes units, tells what became of them.
-#[derive(Debug)]
-pub(super) struct StreamHandle {
-    shared: Arc<Mutex<Shared>>,
-    pub(super) ssrc: u32,
-    pub(super) rtx_ssrc: u32,
-}
-
-#[derive(Debug, Default)]
-struct Shared {
-    units: VecDeque<Arc<PackedUnit>>,
-    /// The payload type that the browser took, once it took one.
-    payload_type: Option<u8>,
-    route_changed: bool,
-    statistics: PeerStatistics,
-    course: Course,
-}
-
-impl StreamHandle {
-    /// Queues `unit`; the next [`nudge`](Self::nudge) through the connection sends it.
-    pub(super) fn push(&self, unit: Arc<PackedUnit>) {
-        lock(&self.shared).units.push_back(unit);
-    }
-
-    /// The packet that carries nothing and makes the connection call for the units. `None` while no codec is agreed.
-    pub(super) fn nudge(&self) -> Option<rtp::Packet> {
-        let payload_type = lock(&self.shared).payload_type?;
-        Some(rtp::Packet {
-            header: Header {
-                version: 2,
-                payload_type,
-                ssrc: self.ssrc,
-                ..Default::default()
-            },
-            payload: Bytes::new(),
-        })
-    }
-
-    /// The browser is reached in another way from now on.
-    pub(super) fn route_changed(&self) {
-        lock(&self.shared).route_changed = true;
-    }
-
-    pub(super) fn statistics(&self) -> PeerStatistics {
-        lock(&self.shared).statistics
-    }
-
-    pub(super) fn course(&self) -> Course {
-        lock(&self.shared).course
-    }
-}
 
 /// The connection's end, the interceptor nearest to the application.
 pub(super) struct Stream {
@@ -320,92 +248,6 @@ impl Stream {
     }
 }
 
-impl Protocol<TaggedPacket, TaggedPacket, ()> for Stream {
-    type Rout = TaggedPacket;
-    type Wout = TaggedPacket;
-    type Eout = ();
-    type Error = Error;
-    type Time = Instant;
-
-    fn handle_read(&mut self, message: TaggedPacket) -> Result<(), Error> {
-        if let Packet::Rtcp(packets) = &message.message.packet {
-            for packet in packets {
-                self.read_report(packet.as_ref(), message.now);
-            }
-            self.depart(message.now);
-        }
-        self.read.push_back(message);
-        Ok(())
-    }
-
-    fn poll_read(&mut self) -> Option<TaggedPacket> {
-        self.read.pop_front()
-    }
-
-    fn handle_write(&mut self, message: TaggedPacket) -> Result<(), Error> {
-        if let Packet::Rtp(packet) = &message.message.packet
-            && packet.header.ssrc == self.writer.ssrc
-        {
-            self.take_units(message.now);
-            self.depart(message.now);
-        } else {
-            self.write.push_back(message);
-        }
-        Ok(())
-    }
-
-    fn poll_write(&mut self) -> Option<TaggedPacket> {
-        self.write.pop_front()
-    }
-
-    fn handle_timeout(&mut self, now: Instant) -> Result<(), Error> {
-        if self.sender_report_due.is_some_and(|due| now >= due) {
-            self.sender_report_due = Some(now + SENDER_REPORT_INTERVAL);
-            self.write.push_back(TaggedPacket {
-                now,
-                transport: TransportContext::default(),
-                message: Packet::Rtcp(vec![Box::new(self.sender_report())]).into(),
-            });
-        }
-        self.depart(now);
-        Ok(())
-    }
-
-    fn poll_timeout(&mut self) -> Option<Instant> {
-        [self.sender_report_due, self.sending.poll_timeout()]
-            .into_iter()
-            .flatten()
-            .min()
-    }
-}
-
-impl Interceptor for Stream {
-    fn bind_local_stream(&mut self, info: &StreamInfo) {
-        if info.ssrc != self.writer.ssrc {
-            return;
-        }
-        let agreed = Agreed::from(info);
-        self.sending.agree(
-            agreed.transport_cc_id.is_some(),
-            agreed.rtx_payload_type.is_some(),
-        );
-        lock(&self.shared).payload_type = Some(agreed.payload_type);
-        debug!(?agreed, "browser takes the stream");
-        self.agreed = Some(agreed);
-    }
-
-    fn unbind_local_stream(&mut self, info: &StreamInfo) {
-        if info.ssrc == self.writer.ssrc {
-            lock(&self.shared).payload_type = None;
-            self.agreed = None;
-        }
-    }
-
-    fn bind_remote_stream(&mut self, _: &StreamInfo) {}
-
-    fn unbind_remote_stream(&mut self, _: &StreamInfo) {}
-}
-
 /// How many of the packets can leave as one: those of the same size in a row, and a smaller one behind them.
 fn longest_run<'a>(packets: impl Iterator<Item = &'a TaggedPacket>) -> usize {
     let size = |packet: &TaggedPacket| match &packet.message.packet {
@@ -435,21 +277,11 @@ fn is_another(told: Option<Bitrate>, estimate: Option<Bitrate>) -> bool {
     }
 }
 
-fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
-    // Counters and a queue: a panic elsewhere leaves nothing half done.
-    shared
-        .lock()
-        .unwrap_or_else(|poisoned| poisoned.into_inner())
-}
-
 /// A hundredth.
 const WORTH_TELLING: u64 = 100;
 
 /// Soon, for a browser cannot tell a capture time before it has one.
 const FIRST_SENDER_REPORT: Duration = Duration::from_millis(100);
-
-/// What browsers do themselves for video.
-const SENDER_REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Receivers interpolate between capture times; the extension's specification asks for one a second.
 const CAPTURE_TIME_INTERVAL: Duration = Duration::from_secs(1);
