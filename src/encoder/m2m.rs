@@ -11,7 +11,7 @@
 //!   no rung left ──► given up: the pipeline ends, and the next one takes the software encoder
 //! ```
 //!
-//! The pipeline's thread makes no call that may block: those are made [aside].
+//! The pipeline's thread makes no call that may block: those are made aside.
 #![allow(clippy::disallowed_methods)] // a driver: reads the clock once a call
 
 mod agreement;

@@ -3,7 +3,7 @@
 use crate::media::MediaTime;
 use crate::v4l2::abi::{self, MAX_PLANES};
 
-/// A buffer that the kernel gave back. It becomes ours with [`Slot::take_back`].
+/// A buffer that the kernel gave back. It becomes ours with [`take_back`](super::Slot::take_back).
 #[derive(Debug)]
 #[must_use]
 pub struct Dequeued {
