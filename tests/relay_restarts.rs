@@ -109,10 +109,10 @@ impl Background {
 
 impl Drop for Background {
     fn drop(&mut self) {
-        self.0
-            .take()
-            .expect("it is taken once")
-            .shutdown_background();
+        let runtime = self.0.take().expect("it is taken once");
+        // Waited for: a relay that still answers would pass for the next one. A runtime cannot wait on a thread of another.
+        let ended = std::thread::spawn(move || runtime.shutdown_timeout(PATIENCE)).join();
+        ended.expect("the end of a runtime is no panic");
     }
 }
 
