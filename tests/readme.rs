@@ -86,13 +86,18 @@ fn at(path: &str) -> PathBuf {
 const ON_DEBIAN: &str = "tests/virtual-board/debian/checks";
 
 /// The commands of README.md, the file that runs each, and the words there that do.
-const RUN: [(&str, &str, &str); 13] = [
+const RUN: [(&str, &str, &str); 14] = [
     (
         "cargo run --release -- demo",
         "tests/common/process.rs",
         "[\"demo\", \"--listen\"",
     ),
     ("tests/run", ".ci/run", "/../tests/run\""),
+    (
+        "tests/virtual-board/run",
+        "tests/run",
+        "step_board() { tests/virtual-board/run; }",
+    ),
     (
         "board/cross-build aarch64-unknown-linux-gnu",
         "tests/virtual-board/run-debian",
