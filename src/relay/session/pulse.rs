@@ -91,8 +91,8 @@ impl Silence {
 }
 
 /// From a ping to the end of a link that answers nothing. An LTE handover with a full queue takes 3 to 5 s; each second more
-/// is a second in which nobody can join.
-pub(super) const SILENCE_LIMIT: Duration = Duration::from_secs(10);
+/// is a second in which nobody can join. With a ping every 20 s a dead link is noticed, and said, within half a minute.
+pub(super) const SILENCE_LIMIT: Duration = Duration::from_millis(9500);
 
 /// The same when the network has just changed under the link: dead is likely then, and a redial costs nobody a picture. A
 /// round trip on a bad LTE cell takes 1 to 2 s.

@@ -437,10 +437,10 @@ fn offer_without_an_answer_ends_the_viewer_after_twenty_seconds() {
 }
 
 #[test]
-fn silent_relay_is_given_up_thirty_seconds_after_its_last_word() {
+fn silent_relay_is_given_up_within_thirty_seconds_of_its_last_word() {
     let mut robot = Robot::connected();
     robot.tell(Input::LinkHeard);
-    assert_eq!(robot.wait(Duration::from_millis(29_999)), [Action::Ping]);
+    assert_eq!(robot.wait(Duration::from_millis(29_499)), [Action::Ping]);
     assert_eq!(
         robot.wait(Duration::from_millis(1)),
         [Action::HangUp {
@@ -455,7 +455,7 @@ fn silent_relay_is_given_up_thirty_seconds_after_its_last_word() {
     };
     let trouble = status.trouble.as_ref().unwrap();
     assert_eq!(trouble.class, LinkFailure::Silent);
-    assert_eq!(trouble.message, "relay answered no ping for 10s");
+    assert_eq!(trouble.message, "relay answered no ping for 9.5s");
 }
 
 #[test]
