@@ -293,7 +293,7 @@ mod tests {
         0xe8, 0xa2, 0x8a, 0xf9, 0x40, 0x3f, 0x7f, 0x00, 0xa2, 0x8a, 0x28, 0x00, 0x03, 0xff, 0xd9,
     ];
 
-    fn format(fourcc: Fourcc, width: u32, height: u32, stride: u32) -> PictureFormat {
+    pub(super) fn format(fourcc: Fourcc, width: u32, height: u32, stride: u32) -> PictureFormat {
         PictureFormat {
             fourcc,
             size: Size { width, height },
@@ -302,7 +302,7 @@ mod tests {
         }
     }
 
-    fn frame(format: PictureFormat, bytes: &[u8]) -> Frame {
+    pub(super) fn frame(format: PictureFormat, bytes: &[u8]) -> Frame {
         let lease = SlotPool::new(1, bytes.len())
             .lend(|memory| memory.extend_from_slice(bytes))
             .unwrap();

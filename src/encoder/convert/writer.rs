@@ -258,31 +258,13 @@ fn copy_lines(from: &[u8], from_stride: u32, to: &mut [u8], to_stride: u32, line
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use proptest::prelude::*;
 
     use super::super::Converter;
+    use super::super::tests::{format, frame};
     use super::*;
-    use crate::media::{MediaTime, SlotPool};
 
     const RAW: [Fourcc; 4] = [Fourcc::NV12, Fourcc::YU12, Fourcc::YUYV, Fourcc::UYVY];
-
-    fn format(fourcc: Fourcc, width: u32, height: u32, stride: u32) -> PictureFormat {
-        PictureFormat {
-            fourcc,
-            size: Size { width, height },
-            stride,
-            interval: Duration::from_millis(33),
-        }
-    }
-
-    fn frame(format: PictureFormat, bytes: &[u8]) -> Frame {
-        let lease = SlotPool::new(1, bytes.len())
-            .lend(|memory| memory.extend_from_slice(bytes))
-            .unwrap();
-        Frame::new(format, MediaTime::from_monotonic(Duration::ZERO), 9, lease)
-    }
 
     fn room(target: Target) -> Vec<u8> {
         let lines = target.stride as usize * target.lines as usize;
