@@ -1,6 +1,8 @@
 //! One WebSocket: reads into the switchboard, writes from its inbox, until either side has enough.
 #![allow(clippy::disallowed_methods)] // a driver: reads the clock once per message
 
+mod end;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -12,15 +14,14 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::error::ProtocolError;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
-use tokio_tungstenite::tungstenite::{Error as WebSocketError, Message, Utf8Bytes};
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::{Error as WebSocketError, Message};
 use tracing::debug;
 
+pub(super) use self::end::End;
 use super::allowance::Allowance;
 use super::listener::shut_down;
-use super::rooms::{ConnectionId, Departure, Role, RoomName};
+use super::rooms::{ConnectionId, Role, RoomName};
 use super::switchboard::{Counters, Event, Garbled, Inbox, Letter, Outbox};
 use crate::relay::message::{FromRelay, MESSAGE_LIMIT, ToRelay};
 
@@ -192,94 +193,6 @@ pub(super) fn websocket_config() -> WebSocketConfig {
         .max_write_buffer_size(2 * MESSAGE_LIMIT)
         .max_message_size(Some(MESSAGE_LIMIT))
         .max_frame_size(Some(MESSAGE_LIMIT))
-}
-
-/// Why a connection ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
-    /// The other side closed it.
-    Closed,
-    Lost,
-    Silent,
-    TooFast,
-    TooLarge,
-    NotText,
-    BrokeProtocol,
-    DoesNotRead,
-    /// The rooms closed it.
-    Dismissed {
-        code: u16,
-        reason: &'static str,
-    },
-    ShuttingDown,
-}
-
-impl End {
-    fn departure(self) -> Departure {
-        match self {
-            Self::Closed => Departure::Closed,
-            Self::Lost
-            | Self::Silent
-            | Self::TooFast
-            | Self::TooLarge
-            | Self::NotText
-            | Self::BrokeProtocol
-            | Self::DoesNotRead
-            | Self::Dismissed { .. }
-            | Self::ShuttingDown => Departure::Lost,
-        }
-    }
-
-    /// Whether the relay refused to go on with it.
-    pub(super) fn is_rejection(self) -> bool {
-        match self {
-            Self::TooFast
-            | Self::TooLarge
-            | Self::NotText
-            | Self::BrokeProtocol
-            | Self::Dismissed { .. } => true,
-            // The switchboard, which cut it, has counted it.
-            Self::DoesNotRead => false,
-            Self::Closed | Self::Lost | Self::Silent | Self::ShuttingDown => false,
-        }
-    }
-
-    fn close_frame(self) -> Option<CloseFrame> {
-        let (code, reason) = match self {
-            Self::TooFast => (CloseCode::Policy, "too many messages"),
-            Self::TooLarge => (CloseCode::Size, "message too large"),
-            Self::NotText => (CloseCode::Invalid, "text is not UTF-8"),
-            Self::BrokeProtocol => (CloseCode::Protocol, "not a WebSocket"),
-            Self::Silent => (CloseCode::Policy, "silent"),
-            Self::DoesNotRead => (CloseCode::Policy, "does not read"),
-            Self::Dismissed { code, reason } => (code.into(), reason),
-            Self::ShuttingDown => (CloseCode::Away, "relay is shutting down"),
-            Self::Closed | Self::Lost => return None,
-        };
-        Some(CloseFrame {
-            code,
-            reason: Utf8Bytes::from_static(reason),
-        })
-    }
-}
-
-impl From<&WebSocketError> for End {
-    fn from(error: &WebSocketError) -> Self {
-        match error {
-            WebSocketError::Capacity(_) => Self::TooLarge,
-            WebSocketError::Utf8(_) => Self::NotText,
-            WebSocketError::Protocol(ProtocolError::ResetWithoutClosingHandshake) => Self::Lost,
-            WebSocketError::Protocol(_) | WebSocketError::AttackAttempt => Self::BrokeProtocol,
-            WebSocketError::ConnectionClosed
-            | WebSocketError::AlreadyClosed
-            | WebSocketError::Io(_)
-            | WebSocketError::Tls(_)
-            | WebSocketError::WriteBufferFull(_)
-            | WebSocketError::Url(_)
-            | WebSocketError::Http(_)
-            | WebSocketError::HttpFormat(_) => Self::Lost,
-        }
-    }
 }
 
 /// Writes letters, and pings.
