@@ -76,6 +76,14 @@ load_encoder() {
     insmod "$BOARD/vh264enc.ko" "$@"
 }
 
+# load_heaps [PARAMETER=VALUE]...: dma-heaps, afresh.
+load_heaps() {
+    if [ -e /sys/module/vdmaheap ]; then
+        rmmod vdmaheap
+    fi
+    insmod "$BOARD/vdmaheap.ko" "$@"
+}
+
 # quirk NAME VALUE: for as long as the module is loaded.
 quirk() {
     echo "$2" > "/sys/module/vh264enc/parameters/$1"

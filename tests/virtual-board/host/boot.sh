@@ -9,7 +9,7 @@ BOOT_SECONDS=60
 boot() {
     local release
     release=$(cat "$CACHE/kernel/release")
-    cp "$CACHE/vh264enc/vh264enc.ko" "$SHARE/"
+    cp "$CACHE"/{vh264enc/vh264enc,vdmaheap/vdmaheap}.ko "$SHARE/"
     # Results travel on a console of their own: the kernel writes on the serial line whenever it likes.
     "$CACHE/tools/lib64/ld-linux-x86-64.so.2" --library-path "$(tool_libraries)" \
         "$(tool_path qemu-system-aarch64)" -L "$CACHE/tools/usr/share/qemu" \

@@ -1,11 +1,13 @@
 # shellcheck shell=bash
-# Builds what runs on the board: the encoder module, the rig's programs, the root file system, and the folder that
+# Builds what runs on the board: the kernel modules, the rig's programs, the root file system, and the folder that
 # the guest mounts. Sourced by ../run; uses say, fail, BOARD, CACHE, LOGS, SHARE, PROGRAMS.
 
 CROSS=aarch64-linux-gnu-
 # Loaded by scenarios with modprobe; what they depend on is found in modules.dep.
 GUEST_MODULES="vivid v4l2-mem2mem videobuf2-dma-contig uvcvideo vhci-hcd virtio_net 9p 9pnet_virtio"
 GUEST_PROGRAMS="v4l2-ctl v4l2-compliance"
+# Our own, each of its folder.
+MODULES="vh264enc vdmaheap"
 
 require_cross_compiler() {
     if command -v ${CROSS}gcc > /dev/null && [ -e /usr/aarch64-linux-gnu/include/stdio.h ]; then
@@ -29,19 +31,22 @@ rebuild_when_changed() {
     fi
 }
 
-build_module() {
-    rebuild_when_changed module compile_module -- "$BOARD"/vh264enc/*
+build_modules() {
+    rebuild_when_changed modules compile_modules -- "$BOARD"/{vh264enc,vdmaheap}/*
 }
 
-compile_module() {
-    local sources=$CACHE/vh264enc release
+compile_modules() {
+    local name sources release
     release=$(cat "$CACHE/kernel/release")
-    rm -rf "$sources"
-    cp -r "$BOARD/vh264enc" "$sources"
-    # Without LD_LIBRARY_PATH and friends: the kernel's build runs host programs.
-    make -C "$CACHE/kernel/usr/src/linux-headers-$release" M="$sources" ARCH=arm64 CROSS_COMPILE=$CROSS modules \
-        > "$LOGS/module.log" 2>&1 || fail "building vh264enc failed: see $LOGS/module.log"
-    ${CROSS}strip -g "$sources/vh264enc.ko"
+    for name in $MODULES; do
+        sources=$CACHE/$name
+        rm -rf "$sources"
+        cp -r "$BOARD/$name" "$sources"
+        # Without LD_LIBRARY_PATH and friends: the kernel's build runs host programs.
+        make -C "$CACHE/kernel/usr/src/linux-headers-$release" M="$sources" ARCH=arm64 CROSS_COMPILE=$CROSS modules \
+            > "$LOGS/module-$name.log" 2>&1 || fail "building $name failed: see $LOGS/module-$name.log"
+        ${CROSS}strip -g "$sources/$name.ko"
+    done
 }
 
 build_rig() {
