@@ -235,6 +235,7 @@ int queue_take(struct queue *q, struct taken *taken)
 		return ret;
 	*taken = (struct taken){
 		.index = buffer.index,
+		.begin = is_multiplanar(q->type) ? plane.data_offset : 0,
 		.used = is_multiplanar(q->type) ? plane.bytesused : buffer.bytesused,
 		.flags = buffer.flags,
 		.sequence = buffer.sequence,

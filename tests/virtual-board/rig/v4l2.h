@@ -29,7 +29,7 @@ struct picture_format {
 };
 
 struct taken {
-	uint32_t index, used, flags, sequence;
+	uint32_t index, begin, used, flags, sequence;	/* bytes from @begin to @used are data */
 	int64_t timestamp_us;
 };
 

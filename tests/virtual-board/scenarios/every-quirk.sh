@@ -60,6 +60,18 @@ looks() {
     encode multiplanar=0 -- --frames 4
     expect units -eq 4
 
+    # Formats of several memory planes, which the rig cannot fill.
+    for format in NM12 YM12; do
+        planes=2 bit=8
+        [ $format = NM12 ] || planes=3 bit=16
+        load_encoder formats=$bit allocators=1
+        v4l2-ctl -d "$(encoder)" --set-fmt-video-out=width=160,height=120,pixelformat=$format --get-fmt-video-out \
+            --stream-out-mmap --stream-out-pattern=12 --stream-mmap --stream-count=10 --stream-to=$format.h264 \
+            > planes.txt 2>&1 || fail "$format: $(tail -n 1 planes.txt)"
+        grep -q "Number of planes *: $planes" planes.txt || fail "$format has not $planes planes"
+        assert -s $format.h264
+    done
+
     load_encoder max_instances=1
     node=$(encoder)
     start first rig encode "$node" --frames 4000
@@ -175,6 +187,11 @@ stream() {
     encode restart_stalls=1 -- --frames 30 --restart-at 10 --deadline 700 --on-silence reopen
     expect idr_after_restart -eq 1
     expect end = last
+
+    encode data_offset=128 -- --frames 10 --output offset.h264
+    expect data_offset -eq 128
+    expect units -eq 10
+    expect header_only -eq 0
 
     encode pcm=1 -- --frames 2 --output pcm.h264
     expect bytes -ge 50000

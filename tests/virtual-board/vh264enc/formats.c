@@ -5,9 +5,41 @@
 #include "vh264enc.h"
 
 /* Bit n of the parameter "formats" offers entry n. */
-static const u32 vh_raw_formats[] = { V4L2_PIX_FMT_NV12, V4L2_PIX_FMT_YUV420, V4L2_PIX_FMT_YUYV };
+static const u32 vh_raw_formats[] = {
+	V4L2_PIX_FMT_NV12, V4L2_PIX_FMT_YUV420,	 V4L2_PIX_FMT_YUYV,
+	V4L2_PIX_FMT_NV12M, V4L2_PIX_FMT_YUV420M,
+};
 
 #define VH_MAX_CODED_SIZE (8u << 20)
+
+/* Memory planes: each has a buffer of its own. */
+u32 vh_plane_count(const struct vh_format *format)
+{
+	switch (format->fourcc) {
+	case V4L2_PIX_FMT_NV12M:
+		return 2;
+	case V4L2_PIX_FMT_YUV420M:
+		return 3;
+	default:
+		return 1;
+	}
+}
+
+u32 vh_plane_size(const struct vh_format *format, u32 plane)
+{
+	if (!plane)
+		return format->size;
+	return format->size / (format->fourcc == V4L2_PIX_FMT_NV12M ? 2 : 4);
+}
+
+/* Several memory planes are beyond the single-planar API. */
+static bool vh_offers(u32 i)
+{
+	struct vh_format format = { .fourcc = vh_raw_formats[i] };
+
+	return (vh_quirks.formats >> i & 1) &&
+	       (vh_quirks.multiplanar || vh_plane_count(&format) == 1);
+}
 
 static bool vh_raw_offered(u32 fourcc)
 {
@@ -15,7 +47,7 @@ static bool vh_raw_offered(u32 fourcc)
 
 	for (i = 0; i < ARRAY_SIZE(vh_raw_formats); i++)
 		if (vh_raw_formats[i] == fourcc)
-			return vh_quirks.formats >> i & 1;
+			return vh_offers(i);
 	return false;
 }
 
@@ -25,7 +57,7 @@ static u32 vh_raw_format(u32 n)
 	u32 i;
 
 	for (i = 0; i < ARRAY_SIZE(vh_raw_formats); i++)
-		if ((vh_quirks.formats >> i & 1) && n-- == 0)
+		if (vh_offers(i) && n-- == 0)
 			return vh_raw_formats[i];
 	return 0;
 }
@@ -36,14 +68,17 @@ static u32 vh_raw_stride(u32 fourcc, u32 width, u32 wish)
 	u32 align = max(2u, vh_quirks.stride_align);
 
 	/* Chroma rows are half as long and must be whole. */
-	if (fourcc == V4L2_PIX_FMT_YUV420)
+	if (fourcc == V4L2_PIX_FMT_YUV420 || fourcc == V4L2_PIX_FMT_YUV420M)
 		align = max(4u, align);
 	return ALIGN(clamp(wish, least, 4 * VH_MAX_WIDTH), align);
 }
 
+/* Of the first memory plane. */
 static u32 vh_raw_size(u32 fourcc, u32 stride, u32 height)
 {
-	return fourcc == V4L2_PIX_FMT_YUYV ? stride * height : stride * height * 3 / 2;
+	bool whole = fourcc == V4L2_PIX_FMT_NV12 || fourcc == V4L2_PIX_FMT_YUV420;
+
+	return whole ? stride * height * 3 / 2 : stride * height;
 }
 
 /* Room for a picture of I_PCM macroblocks, the largest that the coder can make. */
@@ -93,18 +128,23 @@ static void vh_write_pix(struct v4l2_format *f, struct vh_pix pix)
 {
 	struct v4l2_pix_format_mplane *mp = &f->fmt.pix_mp;
 	struct v4l2_pix_format *sp = &f->fmt.pix;
+	u32 i;
 
 	if (V4L2_TYPE_IS_MULTIPLANAR(f->type)) {
 		mp->width = pix.width;
 		mp->height = pix.height;
 		mp->pixelformat = pix.format.fourcc;
 		mp->field = V4L2_FIELD_NONE;
-		mp->num_planes = 1;
+		mp->num_planes = vh_plane_count(&pix.format);
 		mp->flags = 0;
 		memset(mp->reserved, 0, sizeof(mp->reserved));
 		memset(mp->plane_fmt, 0, sizeof(mp->plane_fmt));
-		mp->plane_fmt[0].bytesperline = pix.format.stride;
-		mp->plane_fmt[0].sizeimage = pix.format.size;
+		for (i = 0; i < mp->num_planes; i++) {
+			mp->plane_fmt[i].bytesperline = pix.format.stride;
+			if (i && pix.format.fourcc == V4L2_PIX_FMT_YUV420M)
+				mp->plane_fmt[i].bytesperline /= 2;
+			mp->plane_fmt[i].sizeimage = vh_plane_size(&pix.format, i);
+		}
 	} else {
 		sp->width = pix.width;
 		sp->height = pix.height;
@@ -334,6 +374,13 @@ static int vh_reqbufs(struct file *file, void *priv, struct v4l2_requestbuffers 
 	return ret;
 }
 
+static int vh_expbuf(struct file *file, void *priv, struct v4l2_exportbuffer *export)
+{
+	if (vh_quirks.no_expbuf)
+		return -ENOTTY;
+	return v4l2_m2m_ioctl_expbuf(file, priv, export);
+}
+
 static int vh_dqbuf(struct file *file, void *priv, struct v4l2_buffer *buf)
 {
 	int ret = v4l2_m2m_ioctl_dqbuf(file, priv, buf);
@@ -409,7 +456,7 @@ const struct v4l2_ioctl_ops vh_ioctl_ops = {
 	.vidioc_create_bufs = v4l2_m2m_ioctl_create_bufs,
 	.vidioc_querybuf = v4l2_m2m_ioctl_querybuf,
 	.vidioc_prepare_buf = v4l2_m2m_ioctl_prepare_buf,
-	.vidioc_expbuf = v4l2_m2m_ioctl_expbuf,
+	.vidioc_expbuf = vh_expbuf,
 	.vidioc_qbuf = v4l2_m2m_ioctl_qbuf,
 	.vidioc_dqbuf = vh_dqbuf,
 	.vidioc_streamon = v4l2_m2m_ioctl_streamon,

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /* One job: a frame in, an access unit out. Rate control, drain, stall. */
 #include <linux/delay.h>
+#include <linux/dma-direct.h>
+#include <media/videobuf2-dma-contig.h>
 
 #include "vh264enc.h"
 
@@ -101,13 +103,42 @@ static void vh_control_rate(struct vh_ctx *ctx, u32 size, bool idr)
 
 /* ---- coding ---- */
 
-static void vh_describe_source(const struct vh_ctx *ctx, const u8 *pixels, struct h264_picture *pic)
+/*
+ * Where a memory plane is. A contiguous one is read by the address that its device would use, as
+ * hardware does it: what a processor's caches hold and the memory does not is not seen.
+ */
+static const u8 *vh_pixels(const struct vh_ctx *ctx, struct vb2_buffer *vb, u32 plane)
 {
-	u32 stride = ctx->raw.stride, left = ctx->crop.left, top = ctx->crop.top;
-	const u8 *chroma = pixels + stride * ctx->height;
+	const u8 *begin;
+
+	if (vb2_get_plane_payload(vb, plane) < vh_plane_size(&ctx->raw, plane))
+		return NULL;
+	if (vh_quirks.allocators == 1)
+		begin = phys_to_virt(dma_to_phys(ctx->dev->dev,
+						 vb2_dma_contig_plane_dma_addr(vb, plane)));
+	else
+		begin = vb2_plane_vaddr(vb, plane);
+	return begin ? begin + vb->planes[plane].data_offset : NULL;
+}
+
+/* False when a plane is missing, or too short. */
+static bool vh_describe_source(const struct vh_ctx *ctx, struct vb2_buffer *vb,
+			       struct h264_picture *pic)
+{
+	u32 stride = ctx->raw.stride, left = ctx->crop.left, top = ctx->crop.top, i;
+	const u8 *planes[3], *pixels, *chroma;
+
+	for (i = 0; i < vh_plane_count(&ctx->raw); i++) {
+		planes[i] = vh_pixels(ctx, vb, i);
+		if (!planes[i])
+			return false;
+	}
+	pixels = planes[0];
+	chroma = vh_plane_count(&ctx->raw) > 1 ? planes[1] : pixels + stride * ctx->height;
 
 	switch (ctx->raw.fourcc) {
 	case V4L2_PIX_FMT_NV12:
+	case V4L2_PIX_FMT_NV12M:
 		*pic = (struct h264_picture){
 			.y = pixels,
 			.u = chroma,
@@ -120,10 +151,13 @@ static void vh_describe_source(const struct vh_ctx *ctx, const u8 *pixels, struc
 		};
 		break;
 	case V4L2_PIX_FMT_YUV420:
+	case V4L2_PIX_FMT_YUV420M:
 		*pic = (struct h264_picture){
 			.y = pixels,
 			.u = chroma,
-			.v = chroma + stride / 2 * (ctx->height / 2),
+			.v = ctx->raw.fourcc == V4L2_PIX_FMT_YUV420M ?
+				     planes[2] :
+				     chroma + stride / 2 * (ctx->height / 2),
 			.y_stride = stride,
 			.c_stride = stride / 2,
 			.y_step = 1,
@@ -146,22 +180,34 @@ static void vh_describe_source(const struct vh_ctx *ctx, const u8 *pixels, struc
 	pic->y += top * pic->y_stride + left * pic->y_step;
 	pic->u += top / pic->c_vdiv * pic->c_stride + left / 2 * pic->c_step;
 	pic->v += top / pic->c_vdiv * pic->c_stride + left / 2 * pic->c_step;
+	return true;
+}
+
+/* How far into its buffer an access unit begins. */
+static u32 vh_data_offset(void)
+{
+	return vh_quirks.multiplanar ? min(vh_quirks.data_offset, 2048u) : 0;
+}
+
+static u8 *vh_coded_room(struct vb2_v4l2_buffer *dst, u32 *room)
+{
+	u8 *begin = vb2_plane_vaddr(&dst->vb2_buf, 0);
+
+	*room = vb2_plane_size(&dst->vb2_buf, 0) - vh_data_offset();
+	return begin ? begin + vh_data_offset() : NULL;
 }
 
 /* Writes headers (if wanted) and one picture. Returns the bytes written, or 0. */
 static u32 vh_encode(struct vh_ctx *ctx, struct vb2_v4l2_buffer *src, struct vb2_v4l2_buffer *dst,
 		     bool idr, bool headers)
 {
-	const u8 *in = vb2_plane_vaddr(&src->vb2_buf, 0);
-	u8 *out = vb2_plane_vaddr(&dst->vb2_buf, 0);
-	u32 room = vb2_plane_size(&dst->vb2_buf, 0);
 	u32 qp = idr && !ctx->rate_control ? ctx->idr_qp : ctx->qp;
-	u32 header_size = 0, size;
+	u32 header_size = 0, room, size;
+	u8 *out = vh_coded_room(dst, &room);
 	struct h264_picture pic;
 
-	if (!in || !out || vb2_get_plane_payload(&src->vb2_buf, 0) < ctx->raw.size)
+	if (!out || !vh_describe_source(ctx, &src->vb2_buf, &pic))
 		return 0;
-	vh_describe_source(ctx, in + src->vb2_buf.planes[0].data_offset, &pic);
 	ctx->coder.pcm = vh_quirks.pcm;
 	ctx->coder.skip_threshold = vh_quirks.skip_threshold;
 	if (headers)
@@ -182,10 +228,11 @@ static u32 vh_encode(struct vh_ctx *ctx, struct vb2_v4l2_buffer *src, struct vb2
 
 static u32 vh_encode_headers(struct vh_ctx *ctx, struct vb2_v4l2_buffer *dst)
 {
-	u8 *out = vb2_plane_vaddr(&dst->vb2_buf, 0);
+	u32 room;
+	u8 *out = vh_coded_room(dst, &room);
 
 	ctx->headers_sent = true;
-	return out ? h264_write_headers(&ctx->coder, out, vb2_plane_size(&dst->vb2_buf, 0)) : 0;
+	return out ? h264_write_headers(&ctx->coder, out, room) : 0;
 }
 
 /* ---- buffers ---- */
@@ -202,7 +249,9 @@ static void vh_describe_coded(struct vh_ctx *ctx, struct vb2_v4l2_buffer *src,
 	dst->flags |= kind;
 	dst->field = V4L2_FIELD_NONE;
 	dst->sequence = ctx->coded.sequence++;
-	vb2_set_plane_payload(&dst->vb2_buf, 0, size);
+	/* bytesused counts from the start of the buffer. An empty one has no data to begin anywhere. */
+	dst->vb2_buf.planes[0].data_offset = size ? vh_data_offset() : 0;
+	vb2_set_plane_payload(&dst->vb2_buf, 0, dst->vb2_buf.planes[0].data_offset + size);
 }
 
 /*

@@ -7,11 +7,11 @@
 
 #include "vh264enc.h"
 
-static u32 vh_buffer_size(const struct vb2_queue *q)
+static const struct vh_format *vh_queue_format(const struct vb2_queue *q)
 {
 	const struct vh_ctx *ctx = vb2_get_drv_priv((struct vb2_queue *)q);
 
-	return V4L2_TYPE_IS_OUTPUT(q->type) ? ctx->raw.size : ctx->coded.size;
+	return V4L2_TYPE_IS_OUTPUT(q->type) ? &ctx->raw : &ctx->coded;
 }
 
 static u32 vh_min_buffers(const struct vb2_queue *q)
@@ -23,13 +23,21 @@ static u32 vh_min_buffers(const struct vb2_queue *q)
 static int vh_queue_setup(struct vb2_queue *q, unsigned int *num_buffers, unsigned int *num_planes,
 			  unsigned int sizes[], struct device *alloc_devs[])
 {
-	u32 size = vh_buffer_size(q);
+	const struct vh_format *format = vh_queue_format(q);
+	u32 i, count = vh_plane_count(format);
 
-	if (*num_planes)	/* CREATE_BUFS */
-		return *num_planes != 1 || sizes[0] < size ? -EINVAL : 0;
+	if (*num_planes) {	/* CREATE_BUFS */
+		if (*num_planes != count)
+			return -EINVAL;
+		for (i = 0; i < count; i++)
+			if (sizes[i] < vh_plane_size(format, i))
+				return -EINVAL;
+		return 0;
+	}
 	*num_buffers = max(*num_buffers, vh_min_buffers(q));
-	*num_planes = 1;
-	sizes[0] = size;
+	*num_planes = count;
+	for (i = 0; i < count; i++)
+		sizes[i] = vh_plane_size(format, i);
 	return 0;
 }
 
@@ -41,14 +49,19 @@ static int vh_buf_out_validate(struct vb2_buffer *vb)
 
 static int vh_buf_prepare(struct vb2_buffer *vb)
 {
-	u32 size = vh_buffer_size(vb->vb2_queue);
+	const struct vh_format *format = vh_queue_format(vb->vb2_queue);
+	u32 i;
 
-	if (vb2_plane_size(vb, 0) < size)
-		return -EINVAL;
-	if (V4L2_TYPE_IS_CAPTURE(vb->type))
-		vb2_set_plane_payload(vb, 0, 0);
-	else if (!vb2_get_plane_payload(vb, 0))
-		vb2_set_plane_payload(vb, 0, size);
+	for (i = 0; i < vh_plane_count(format); i++) {
+		u32 size = vh_plane_size(format, i);
+
+		if (vb2_plane_size(vb, i) < size)
+			return -EINVAL;
+		if (V4L2_TYPE_IS_CAPTURE(vb->type))
+			vb2_set_plane_payload(vb, i, 0);
+		else if (!vb2_get_plane_payload(vb, i))
+			vb2_set_plane_payload(vb, i, size);
+	}
 	return 0;
 }
 
@@ -62,6 +75,7 @@ static void vh_buf_queue(struct vb2_buffer *vb)
 	if (V4L2_TYPE_IS_CAPTURE(vb->type) && vb2_is_streaming(vb->vb2_queue) &&
 	    v4l2_m2m_dst_buf_is_last(m2m)) {
 		vb2_set_plane_payload(vb, 0, 0);
+		vb->planes[0].data_offset = 0;
 		buf->field = V4L2_FIELD_NONE;
 		buf->sequence = ctx->coded.sequence++;
 		vh_queue_eos(ctx);

@@ -29,7 +29,8 @@ struct vh_quirks vh_quirks = {
 
 VH_PARAM(multiplanar, bool, 0444, "multi-planar API (one memory plane)");
 VH_PARAM(allocators, uint, 0444, "0: vmalloc, 1: dma-contig, imports contiguous buffers only");
-VH_PARAM(formats, uint, 0644, "raw formats offered: 1 NV12, 2 YU12, 4 YUYV (at S_FMT)");
+VH_PARAM(formats, uint, 0644,
+	 "raw formats offered: 1 NV12, 2 YU12, 4 YUYV, 8 NM12, 16 YM12 (at S_FMT)");
 VH_PARAM(stride_align, uint, 0644, "bytesperline is a multiple of this power of two (at S_FMT)");
 VH_PARAM(height_align, uint, 0644, "raw height is a multiple of this power of two (at S_FMT)");
 VH_PARAM(max_instances, uint, 0644, "further opens fail with EBUSY; 0: no limit (at open)");
@@ -38,6 +39,7 @@ VH_PARAM(min_output_buffers, uint, 0644,
 VH_PARAM(min_capture_buffers, uint, 0644,
 	 "REQBUFS is raised to it, STREAMON below it fails with EINVAL");
 VH_PARAM(need_queued_output, bool, 0644, "STREAMON of an empty OUTPUT queue fails with EINVAL");
+VH_PARAM(no_expbuf, bool, 0644, "EXPBUF fails with ENOTTY");
 
 VH_PARAM(no_force_key, bool, 0644, "no FORCE_KEY_FRAME control (at open)");
 VH_PARAM(fixed_bitrate, bool, 0644, "BITRATE is taken and ignored while streaming");
@@ -52,6 +54,8 @@ VH_PARAM(restart_stalls, bool, 0644,
 	 "after a STREAMOFF nothing comes out until the file is reopened");
 VH_PARAM(skip_every, uint, 0644, "every N-th frame comes back without an access unit");
 VH_PARAM(timestamp_step_us, uint, 0644, "CAPTURE timestamps are cut to multiples of it");
+VH_PARAM(data_offset, uint, 0644,
+	 "coded bytes begin so far into their CAPTURE buffer (multi-planar)");
 VH_PARAM(pcm, bool, 0644, "I_PCM macroblocks");
 VH_PARAM(skip_threshold, uint, 0644, "macroblocks that differ less are not coded again");
 

@@ -52,6 +52,7 @@ struct vh_quirks {
 	uint min_output_buffers;
 	uint min_capture_buffers;
 	bool need_queued_output;
+	bool no_expbuf;
 	/* controls */
 	bool no_force_key;
 	bool fixed_bitrate;
@@ -64,6 +65,7 @@ struct vh_quirks {
 	bool restart_stalls;
 	uint skip_every;
 	uint timestamp_step_us;
+	uint data_offset;
 	bool pcm;
 	uint skip_threshold;
 	/* faults */
@@ -93,7 +95,7 @@ struct vh_dev {
 struct vh_format {
 	u32 fourcc;
 	u32 stride;
-	u32 size;
+	u32 size;			/* of the first memory plane */
 	u32 sequence;
 };
 
@@ -140,6 +142,8 @@ static inline struct vh_ctx *vh_file_ctx(struct file *file)
 /* formats.c */
 extern const struct v4l2_ioctl_ops vh_ioctl_ops;
 void vh_default_formats(struct vh_ctx *ctx);
+u32 vh_plane_count(const struct vh_format *format);
+u32 vh_plane_size(const struct vh_format *format, u32 plane);
 
 /* queue.c */
 int vh_queue_init(void *priv, struct vb2_queue *src, struct vb2_queue *dst);
