@@ -16,6 +16,7 @@ static const char usage[] =
 	"  --bitrate BPS          --then-bitrate BPS      from half of the frames on\n"
 	"  --gop N                --key-at FRAME          FORCE_KEY_FRAME\n"
 	"  --level N --header-mode N --bitrate-mode N     menu entries\n"
+	"  --in-flight N          of the camera's frames in the encoder at most; the newest wins\n"
 	"  --buffers OUT,CAP      --create-buffers        CREATE_BUFS instead of REQBUFS\n"
 	"  --start-empty          STREAMON before the first frame is queued\n"
 	"  --restart-at UNIT      STREAMOFF and STREAMON of CAPTURE\n"
@@ -88,7 +89,7 @@ static enum cure cure_of(const char *name)
 enum {
 	CAMERA = 1, SIZE, FORMAT, STRIDE, CROP, FPS, FRAMES, BITRATE, THEN_BITRATE, GOP, KEY_AT,
 	LEVEL, HEADER_MODE, BITRATE_MODE, BUFFERS, CREATE, START_EMPTY, RESTART_AT, DEADLINE,
-	ON_SILENCE, AFTER_DRAIN, OUTPUT,
+	ON_SILENCE, AFTER_DRAIN, OUTPUT, IN_FLIGHT,
 };
 
 static const struct option options[] = {
@@ -114,6 +115,7 @@ static const struct option options[] = {
 	{ "on-silence", 1, 0, ON_SILENCE },
 	{ "after-drain", 0, 0, AFTER_DRAIN },
 	{ "output", 1, 0, OUTPUT },
+	{ "in-flight", 1, 0, IN_FLIGHT },
 	{ 0 },
 };
 
@@ -142,6 +144,7 @@ static bool take_option(struct settings *s, int option)
 	case ON_SILENCE: s->cure = cure_of(optarg); return true;
 	case AFTER_DRAIN: s->after_drain = true; return true;
 	case OUTPUT: s->output = optarg; return true;
+	case IN_FLIGHT: s->in_flight = atoi(optarg); return true;
 	default: return false;
 	}
 }

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -17,7 +18,7 @@ enum { REMEMBERED = 64 };
 /* What was seen. */
 struct facts {
 	uint32_t submitted, returned, units, idr, flagged_key, wrong_flag, header_only, errors;
-	uint32_t unmatched, camera_gaps, camera_errors, cures;
+	uint32_t unmatched, camera_gaps, camera_errors, cures, data_offset;
 	uint64_t bytes, half_bytes[2];
 	int64_t max_gap_ms, streamoff_ms, forced_key_at;
 	bool eos, last, epipe, headers_share_timestamp, idr_after_restart;
@@ -35,6 +36,8 @@ struct session {
 	uint32_t last_index;		/* the buffer that ended a drain */
 	int64_t header_timestamp, last_progress, last_unit, last_camera_sequence;
 	bool stopping, restarted;
+	struct taken held;		/* the newest of the camera's frames, not in the encoder yet */
+	bool holds;
 	FILE *file;
 	struct facts facts;
 };
@@ -45,6 +48,15 @@ static int64_t now_ms(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
 	return t.tv_sec * 1000ll + t.tv_nsec / 1000000;
+}
+
+static int64_t cpu_us(void)
+{
+	struct rusage used;
+
+	getrusage(RUSAGE_SELF, &used);
+	return (used.ru_utime.tv_sec + used.ru_stime.tv_sec) * 1000000ll + used.ru_utime.tv_usec +
+	       used.ru_stime.tv_usec;
 }
 
 /* A step that must succeed: prints which did not and how, and ends the program with status 3. */
@@ -209,14 +221,39 @@ static void submit_pattern(struct session *s)
 	}
 }
 
+static bool has_room(const struct session *s)
+{
+	uint32_t most = s->settings->in_flight;
+
+	return s->facts.submitted < s->settings->frames &&
+	       (!most || s->facts.submitted - s->facts.returned < most);
+}
+
 /* A slot's number is the same on both sides. */
-static void submit_camera(struct session *s)
+static void submit_held(struct session *s)
 {
 	uint32_t size = s->camera_format.size > s->raw_format.size ? s->camera_format.size :
 								     s->raw_format.size;
+	const struct taken *t = &s->held;
+
+	if (!s->holds || !has_room(s))
+		return;
+	before_frame(s);
+	must(queue_put(&s->raw, t->index, t->used, size, s->camera.buffers[t->index].dmabuf,
+		       t->timestamp_us),
+	     "QBUF-OUTPUT");
+	remember(s, t->timestamp_us);
+	s->facts.submitted++;
+	s->holds = false;
+}
+
+/* An older frame that the encoder had no room for goes back for a newer one. */
+static void submit_camera(struct session *s)
+{
 	struct taken t;
 	int ret;
 
+	submit_held(s);
 	while (s->facts.submitted < s->settings->frames) {
 		ret = queue_take(&s->camera, &t);
 		if (ret == -EAGAIN)
@@ -234,12 +271,11 @@ static void submit_camera(struct session *s)
 			must(queue_put(&s->camera, t.index, 0, 0, 0, 0), "QBUF-camera");
 			continue;
 		}
-		before_frame(s);
-		must(queue_put(&s->raw, t.index, t.used, size, s->camera.buffers[t.index].dmabuf,
-			       t.timestamp_us),
-		     "QBUF-OUTPUT");
-		remember(s, t.timestamp_us);
-		s->facts.submitted++;
+		if (s->holds)
+			must(queue_put(&s->camera, s->held.index, 0, 0, 0, 0), "QBUF-camera");
+		s->held = t;
+		s->holds = true;
+		submit_held(s);
 	}
 }
 
@@ -270,12 +306,15 @@ static bool was_sent(const struct session *s, int64_t timestamp_us)
 static void count_unit(struct session *s, const struct taken *t)
 {
 	struct facts *f = &s->facts;
-	struct unit unit = unit_of(s->coded.buffers[t->index].data, t->used);
+	uint8_t *data = (uint8_t *)s->coded.buffers[t->index].data + t->begin;
+	uint32_t size = t->used - t->begin;
+	struct unit unit = unit_of(data, size);
 	uint32_t half = s->settings->frames / 2, in_half = f->units % half;
 
 	if (s->file)
-		fwrite(s->coded.buffers[t->index].data, 1, t->used, s->file);
-	f->bytes += t->used;
+		fwrite(data, 1, size, s->file);
+	f->bytes += size;
+	f->data_offset = t->begin;
 	if (!was_sent(s, t->timestamp_us))
 		f->unmatched++;
 	if (!unit.picture) {
@@ -289,7 +328,7 @@ static void count_unit(struct session *s, const struct taken *t)
 		f->idr_after_restart = true;
 	s->restarted = false;
 	if (f->units < 2 * half && in_half >= half / 2)
-		f->half_bytes[f->units / half] += t->used;
+		f->half_bytes[f->units / half] += size;
 	if (!f->units++) {	/* for scripts that wait for it */
 		printf("streaming=1\n");
 		fflush(stdout);
@@ -498,12 +537,14 @@ static void print_facts(const struct session *s, int64_t took_ms)
 	printf("width=%u\nheight=%u\nstride=%u\noutput_buffers=%u\ncapture_buffers=%u\n",
 	       s->raw_format.width, s->raw_format.height, s->raw_format.stride, s->raw.count,
 	       s->coded.count);
-	printf("camera_gaps=%u\ncamera_errors=%u\n", f->camera_gaps, f->camera_errors);
+	printf("camera_gaps=%u\ncamera_errors=%u\ndata_offset=%u\n", f->camera_gaps,
+	       f->camera_errors, f->data_offset);
 	printf("bytes=%llu\nfirst_kbps=%llu\nsecond_kbps=%llu\n", (unsigned long long)f->bytes,
 	       (unsigned long long)kbps(s, f->half_bytes[0]),
 	       (unsigned long long)kbps(s, f->half_bytes[1]));
 	printf("took_ms=%lld\nfps=%lld\nmax_gap_ms=%lld\ncures=%u\n", (long long)took_ms,
 	       took_ms ? f->units * 1000ll / took_ms : 0, (long long)f->max_gap_ms, f->cures);
+	printf("cpu_us_per_unit=%lld\n", (long long)(f->units ? cpu_us() / f->units : 0));
 	printf("end=%s\nlast=%d\nepipe=%d\neos=%d\n", f->end, f->last, f->epipe, f->eos);
 	fflush(stdout);
 }

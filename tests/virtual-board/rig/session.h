@@ -14,6 +14,7 @@ struct settings {
 	const char *encoder, *camera, *output;
 	uint32_t width, height, crop_width, crop_height, fourcc, stride, fps;
 	uint32_t frames, output_buffers, capture_buffers;
+	uint32_t in_flight;	/* camera frames in the encoder at most; 0: all */
 	uint32_t bitrate, second_bitrate;	/* the second from half of the frames on */
 	uint32_t key_at, restart_at, gop;	/* frame numbers; 0: never */
 	uint32_t deadline_ms;
