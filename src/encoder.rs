@@ -54,9 +54,19 @@ pub trait Encoder: AsFd + Send {
     fn name(&self) -> &str;
 
     /// How pictures get from the camera to it; `None` when it reads them where they are.
-    fn picture_path(&self) -> Option<PicturePath> {
+    fn handover(&self) -> Option<&Handover> {
         None
     }
+}
+
+/// How pictures get from a camera to an encoder, as it was settled when they were paired.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Handover {
+    pub path: PicturePath,
+    /// The dma-heap whose memory both use, on the path of that name.
+    pub heap: Option<String>,
+    /// Why each path before it was not taken, such as `camera-export: cannot queue a buffer: …`.
+    pub refused: Vec<String>,
 }
 
 /// What became of a frame.

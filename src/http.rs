@@ -57,6 +57,12 @@ pub struct CameraStatus {
     /// encoder-export, camera-export, heap or copy; absent when the encoder reads pictures where they are.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub picture_path: Option<String>,
+    /// The dma-heap whose memory camera and encoder share.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dma_heap: Option<String>,
+    /// Why each path that would have been better was not taken.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused_paths: Vec<String>,
     /// Raw picture bytes copied or converted for one frame.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub copied_bytes_per_frame: Option<u64>,

@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::board::PicturePath;
 use crate::media::Bitrate;
 
 /// A number that only grows.
@@ -80,6 +81,8 @@ pub struct CameraGauges {
     pub running: bool,
     pub viewers: usize,
     pub relay_connected: bool,
+    /// How pictures get to the encoder; `None` while nothing encodes, and when it reads them where they are.
+    pub path: Option<PicturePath>,
     /// What the encoder is asked for; `None` when it decides itself.
     pub target: Option<Bitrate>,
     pub each: Vec<ViewerGauges>,
@@ -231,6 +234,16 @@ pub fn exposition(cameras: &[(&str, &CameraMetrics, CameraGauges)]) -> String {
         text.head(name, "gauge", help);
         for (camera, _, gauges) in cameras {
             text.line(name, camera, "", read(gauges));
+        }
+    }
+    text.head(
+        "picture_path",
+        "gauge",
+        "1 for the path that pictures take from camera to encoder.",
+    );
+    for (camera, _, gauges) in cameras {
+        if let Some(path) = gauges.path {
+            text.line("picture_path", camera, &format!(",path=\"{path}\""), 1);
         }
     }
     for (name, kind, help, read) in of_viewers {

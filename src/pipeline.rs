@@ -15,9 +15,8 @@ use tokio::sync::mpsc;
 
 use self::feed::Outlet;
 use self::turner::Turner;
-use crate::board::PicturePath;
 use crate::camera::{Camera, CameraError};
-use crate::encoder::{Encoder, EncoderError};
+use crate::encoder::{Encoder, EncoderError, Handover};
 use crate::media::Bitrate;
 use crate::media::h264::ProfileLevelId;
 use crate::media::rate::PictureScale;
@@ -50,7 +49,7 @@ pub struct Encoding {
     /// For people: `vh264enc (/dev/video2)`.
     pub encoder: String,
     /// `None`: the encoder reads pictures where they are.
-    pub path: Option<PicturePath>,
+    pub handover: Option<Handover>,
     /// It makes as many bits as it is told to; a camera with its own encoder makes as many as it likes.
     pub follows: bool,
     /// It makes smaller pictures when told to.
@@ -101,7 +100,7 @@ impl Parts {
     fn encoding(&self) -> Encoding {
         Encoding {
             encoder: self.encoder.name().to_owned(),
-            path: self.encoder.picture_path(),
+            handover: self.encoder.handover().cloned(),
             follows: self.encoder.makes_key_frames_on_request(),
             can_halve: self.encoder.can_halve(),
         }

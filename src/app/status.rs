@@ -45,6 +45,9 @@ pub(super) fn metrics(robot: &Robot) -> String {
                     .lines
                     .iter()
                     .all(|line| is_connected(&line.session.status())),
+                path: seat
+                    .encoding()
+                    .and_then(|it| Some(it.handover.as_ref()?.path)),
                 target: seat.follows.then(|| seat.steering.target()),
                 each: viewer_gauges(seat),
             };
@@ -63,6 +66,7 @@ fn camera(seat: &Seat, index: usize, supervisor: &Supervisor, now: Instant) -> C
         | CameraState::Running { .. }
         | CameraState::Stopping { .. } => None,
     };
+    let handover = seat.encoding().and_then(|it| it.handover.as_ref());
     CameraStatus {
         id: seat.config.name().into(),
         source: seat.config.source.to_string(),
@@ -70,10 +74,9 @@ fn camera(seat: &Seat, index: usize, supervisor: &Supervisor, now: Instant) -> C
         failure: supervisor.failure(index).map(str::to_owned),
         next_try_in_s,
         encoder: seat.encoding().map(|it| it.encoder.clone()),
-        picture_path: seat
-            .encoding()
-            .and_then(|it| it.path)
-            .map(|path| path.to_string()),
+        picture_path: handover.map(|it| it.path.to_string()),
+        dma_heap: handover.and_then(|it| it.heap.clone()),
+        refused_paths: handover.map_or(Vec::new(), |it| it.refused.clone()),
         copied_bytes_per_frame: seat.copied_bytes_per_frame(),
         profile_level_id: seat.profile.map(|profile| profile.to_string()),
         damaged_frames: seat.metrics.frames_damaged.value(),

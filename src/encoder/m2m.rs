@@ -38,8 +38,8 @@ use std::time::{Duration, Instant};
 use tracing::warn;
 
 use super::convert::Writer;
-use super::{Encoder, EncoderError, Submitted};
-use crate::board::{KeyFrameMethod, PicturePath, Rung};
+use super::{Encoder, EncoderError, Handover, Submitted};
+use crate::board::{KeyFrameMethod, Rung};
 use crate::media::{AccessUnit, Bitrate, Frame};
 use crate::v4l2::V4l2Error;
 
@@ -88,7 +88,7 @@ pub struct M2mEncoder {
 struct Setup {
     /// For people: `vh264enc (/dev/video2)`.
     name: String,
-    path: PicturePath,
+    handover: Handover,
     blueprint: Blueprint,
     /// Copies or converts, on the path of that name.
     writer: Option<Writer>,
@@ -167,8 +167,8 @@ impl Encoder for M2mEncoder {
         &self.setup.name
     }
 
-    fn picture_path(&self) -> Option<PicturePath> {
-        Some(self.setup.path)
+    fn handover(&self) -> Option<&Handover> {
+        Some(&self.setup.handover)
     }
 }
 

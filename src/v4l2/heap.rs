@@ -8,7 +8,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use super::error::{V4l2Error, refused};
-use super::ioctl::{self, Access, Mapping};
+use super::ioctl;
 use crate::camera::SharedBuffer;
 
 /// A heap that is open.
@@ -18,25 +18,17 @@ pub struct Heap {
     name: String,
 }
 
-/// A dma-buf of a heap. Its memory is cached: the CPU's part is between two syncs.
-#[derive(Debug)]
-pub struct HeapBuffer {
-    dma_buf: OwnedFd,
-    length: usize,
-    mapping: Option<Mapping>,
-}
-
 impl Heap {
-    /// The best heap that there is; `None` when there is none, or none that this user may open.
+    /// The heaps that this user may open, best first.
     ///
     /// `contiguous`: an importer without an IOMMU takes no scattered pages.
-    pub fn open_best(contiguous: bool) -> Option<Self> {
+    pub fn usable(contiguous: bool) -> impl Iterator<Item = Self> {
         by_preference(all_names().collect(), contiguous)
             .into_iter()
-            .find_map(|name| Self::open(&Path::new(HEAPS).join(&name)).ok())
+            .filter_map(|name| Self::open(&Path::new(HEAPS).join(&name)).ok())
     }
 
-    pub fn open(path: &Path) -> Result<Self, V4l2Error> {
+    fn open(path: &Path) -> Result<Self, V4l2Error> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
         let node =
             rustix::fs::open(path, flags, Mode::empty()).map_err(refused("open a dma-heap"))?;
@@ -51,13 +43,13 @@ impl Heap {
         &self.name
     }
 
-    pub fn allocate(&self, bytes: usize) -> Result<HeapBuffer, V4l2Error> {
-        let dma_buf = ioctl::allocate_from_heap(self.node.as_fd(), bytes as u64)
+    /// Its memory is cached: what a processor wrote is a device's to see after [`end_of_writing`].
+    pub fn allocate(&self, bytes: u32) -> Result<SharedBuffer, V4l2Error> {
+        let dma_buf = ioctl::allocate_from_heap(self.node.as_fd(), bytes.into())
             .map_err(refused("allocate from a dma-heap"))?;
-        Ok(HeapBuffer {
+        Ok(SharedBuffer {
             dma_buf,
             length: bytes,
-            mapping: None,
         })
     }
 }
@@ -82,65 +74,14 @@ fn all_names() -> impl Iterator<Item = String> {
         .filter_map(|entry| entry.file_name().into_string().ok())
 }
 
-impl HeapBuffer {
-    pub fn len(&self) -> usize {
-        self.length
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.length == 0
-    }
-
-    /// For devices alone, from here on.
-    pub fn into_shared(self) -> SharedBuffer {
-        SharedBuffer {
-            length: u32::try_from(self.length).unwrap_or(u32::MAX),
-            dma_buf: self.dma_buf,
-        }
-    }
-
-    /// Lets the CPU write. No device may have the buffer meanwhile.
-    pub fn write<T>(&mut self, write: impl FnOnce(&mut [u8]) -> T) -> Result<T, V4l2Error> {
-        if self.mapping.is_none() {
-            let mapping = Mapping::new(self.dma_buf.as_fd(), 0, self.length, Access::ReadWrite);
-            self.mapping = Some(mapping.map_err(refused("map a dma-heap's memory"))?);
-        }
-        sync_dma_buf(self.dma_buf.as_fd(), Sync::BeginWrite)?;
-        let written = write(self.mapping.as_mut().map_or(&mut [], Mapping::bytes_mut));
-        sync_dma_buf(self.dma_buf.as_fd(), Sync::EndWrite)?;
-        Ok(written)
-    }
-}
-
-impl AsFd for HeapBuffer {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.dma_buf.as_fd()
-    }
-}
-
-/// What the CPU is about to do with a dma-buf, or has done. A kernel driver that writes with the CPU (uvcvideo) counts as the
-/// CPU and does not say so itself: `EndWrite` after its buffer was dequeued.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sync {
-    BeginRead,
-    EndRead,
-    BeginWrite,
-    EndWrite,
-}
-
-pub fn sync_dma_buf(dma_buf: BorrowedFd<'_>, sync: Sync) -> Result<(), V4l2Error> {
-    const READ: u64 = 1;
+/// Makes what a processor wrote to a dma-buf visible to devices. A kernel driver that writes with the processor (uvcvideo) does not
+/// do so itself: this is due after its buffer was dequeued. Memory that no processor wrote to loses nothing by it.
+pub fn end_of_writing(dma_buf: BorrowedFd<'_>) -> Result<(), V4l2Error> {
     const WRITE: u64 = 2;
     const END: u64 = 4;
-    let flags = match sync {
-        Sync::BeginRead => READ,
-        Sync::EndRead => READ | END,
-        Sync::BeginWrite => WRITE,
-        Sync::EndWrite => WRITE | END,
-    };
     // dma-buf.h asks to try again after EINTR, which `ioctl` does, and EAGAIN. Bounded, because it never blocks for long.
     for _ in 0..SYNCS_AT_MOST {
-        match ioctl::sync_dma_buf(dma_buf, flags) {
+        match ioctl::sync_dma_buf(dma_buf, WRITE | END) {
             Err(Errno::AGAIN) => {}
             result => return result.map_err(refused("sync a dma-buf")),
         }
@@ -149,14 +90,15 @@ pub fn sync_dma_buf(dma_buf: BorrowedFd<'_>, sync: Sync) -> Result<(), V4l2Error
 }
 
 /// `vidbuf_cached` is the Raspberry Pi's; Linux calls its CMA heap `linux,cma`, `reserved` or `default_cma_region`, device trees
-/// call it what they like. `system` has scattered pages.
+/// call it what they like: a name is no promise, and who imports the memory decides. `system` has scattered pages. Others may be
+/// memory that no processor, or not every device, can reach.
 fn by_preference(names: Vec<String>, contiguous: bool) -> Vec<String> {
     let rank = |name: &str| match name {
         "vidbuf_cached" => Some(0),
         "linux,cma" => Some(1),
         "reserved" => Some(2),
         "default_cma_region" => Some(3),
-        name if name.contains("cma") => Some(4),
+        name if name.contains("cma") || name.contains("carveout") => Some(4),
         "system" if !contiguous => Some(5),
         _ => None,
     };
@@ -179,14 +121,15 @@ mod tests {
     #[test]
     fn contiguous_memory_comes_first_and_scattered_only_where_it_will_do() {
         let names = || {
-            ["system", "secure", "my_cma", "linux,cma"]
+            ["system", "secure", "carveout_video", "my_cma", "linux,cma"]
                 .map(String::from)
                 .into()
         };
-        assert_eq!(by_preference(names(), true), ["linux,cma", "my_cma"]);
+        let contiguous = ["linux,cma", "carveout_video", "my_cma"];
+        assert_eq!(by_preference(names(), true), contiguous);
         assert_eq!(
             by_preference(names(), false),
-            ["linux,cma", "my_cma", "system"]
+            [&contiguous[..], &["system"]].concat()
         );
     }
 }

@@ -519,8 +519,8 @@ pub(super) fn descriptor(fd: BorrowedFd<'_>) -> abi::Handle {
 
 /// Memory that is shared with a device, in our address space until this is dropped.
 ///
-/// A device knows nothing of borrows. Whoever lends these bytes (`Slot` of a queue, `HeapBuffer` between its two syncs) does
-/// so only while the buffer is not with a device that writes to it.
+/// A device knows nothing of borrows. Whoever lends these bytes (`Slot` of a queue) does so only while the buffer is not with a
+/// device that writes to it.
 #[derive(Debug)]
 pub(super) struct Mapping {
     start: NonNull<u8>,

@@ -105,6 +105,16 @@ viewer = true
         Metrics::read(self.http).value(name)
     }
 
+    /// The path that `/metrics` names.
+    pub(crate) fn picture_path(&self) -> String {
+        let metrics = Metrics::read(self.http);
+        let mut samples = metrics.samples("rovercast_picture_path");
+        let (labels, value) = samples.next().expect("a path");
+        assert_eq!((value, samples.next()), (1.0, None), "one and no other");
+        let path = labels.split_once("path=\"").expect("a label").1;
+        path.trim_end_matches('"').to_owned()
+    }
+
     /// Waits until a metric has this value.
     pub(crate) fn until_metric(&self, name: &str, value: f64) {
         wait_for(&format!("{name} {value}"), Duration::from_secs(30), || {

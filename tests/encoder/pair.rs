@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rovercast::board::Profiles;
+use rovercast::board::{PicturePath, Profiles};
 use rovercast::camera::Camera;
 use rovercast::camera::v4l2::{CameraSettings, Negotiated, V4l2Camera};
 use rovercast::encoder::m2m::{Candidate, M2mEncoder, M2mSettings, Standing};
@@ -137,6 +137,10 @@ impl Pair {
         }
     }
 
+    pub(crate) fn path(&self) -> Option<PicturePath> {
+        Some(self.encoder.handover()?.path)
+    }
+
     pub(crate) fn key_frames(&self) -> Vec<usize> {
         let units = self.units.iter().enumerate();
         units
@@ -175,7 +179,7 @@ impl Pair {
         println!(
             "{name}: {} on {:?}, {} units, key frames {:?}, {} frames, {} copied bytes, {} wakes",
             self.encoder.name(),
-            self.encoder.picture_path(),
+            self.path(),
             self.units.len(),
             self.key_frames(),
             self.taken.len(),

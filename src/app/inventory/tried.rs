@@ -47,6 +47,12 @@ pub struct Works {
         serialize_with = "super::some_word"
     )]
     pub path: Option<PicturePath>,
+    /// The dma-heap whose memory both share.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dma_heap: Option<String>,
+    /// Why each path that would have been better was not taken.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub refused_paths: Vec<String>,
     #[serde(serialize_with = "super::word")]
     pub fourcc: Fourcc,
     pub size: String,
@@ -125,11 +131,15 @@ fn run(config: &CameraConfig, found: &Arc<FoundProfiles>) -> Result<Outcome, Pip
     let devices = Arc::new(Devices::of(config, found));
     let parts = devices::opener(config, &devices)()?;
     let format = parts.camera.format();
-    let path = parts.encoder.picture_path();
+    let handover = parts.encoder.handover().cloned();
     let trial = Trial::run(parts, MEASURED, PATIENCE)?;
     let kbit = trial.bytes as f64 * 8.0 / 1000.0;
+    let path = handover.as_ref().map(|it| it.path);
+    let (dma_heap, refused_paths) = handover.map_or((None, Vec::new()), |it| (it.heap, it.refused));
     Ok(Outcome::Works(Works {
         path,
+        dma_heap,
+        refused_paths,
         fourcc: format.fourcc,
         size: format.size.to_string(),
         fps: (trial.frames_per_second() * 10.0).round() / 10.0,

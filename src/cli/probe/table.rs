@@ -208,7 +208,13 @@ fn write_works(out: &mut String, works: &Works) -> fmt::Result {
         bytes => format!("{} kB a frame copied or converted", bytes.div_ceil(1000)),
     };
     let path = path.map_or(String::new(), |path| format!(", {path}"));
-    writeln!(out, "{size} {fourcc}{path}: {fps} frames/s, {copied}")
+    let heap = works.dma_heap.as_deref();
+    let heap = heap.map_or(String::new(), |heap| format!(" {}", shown(heap)));
+    writeln!(out, "{size} {fourcc}{path}{heap}: {fps} frames/s, {copied}")?;
+    for refused in &works.refused_paths {
+        writeln!(out, "    not {}", shown(refused))?;
+    }
+    Ok(())
 }
 
 fn profile(profile: &Profile) -> String {

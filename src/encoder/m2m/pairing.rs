@@ -2,7 +2,7 @@
 //!
 //! 1. `encoder-export`: the camera fills the encoder's buffers.
 //! 2. `camera-export`: the encoder reads the camera's buffers.
-//! 3. `heap`: both import memory of a dma-heap.
+//! 3. `heap`: both import memory of a dma-heap, the first that both can reach.
 //! 4. `copy`: one copy, or one conversion that was needed anyway.
 //!
 //! The profile has the order. A path that camera, encoder or kernel refuses leads to the next one.
@@ -21,8 +21,8 @@ use super::{M2mEncoder, Setup, Standing};
 use crate::board::PicturePath;
 use crate::camera::v4l2::{Negotiated, V4l2Camera};
 use crate::camera::{Camera, CameraError, SharedBuffer};
-use crate::encoder::EncoderError;
 use crate::encoder::convert::{Target, Writer};
+use crate::encoder::{EncoderError, Handover};
 use crate::media::{Bitrate, Fourcc, PictureFormat};
 use crate::pipeline::PipelineError;
 use crate::v4l2::heap::Heap;
@@ -47,13 +47,16 @@ impl Candidate {
         self.check_size(camera.format())?;
         let mut refused = Vec::new();
         let direct = self.agree_directly(camera, settings);
+        if let Err(why) = &direct {
+            refused.push(format!("without a copy: {why}"));
+        }
         for path in &self.profile.paths {
             let tried = match (path, &direct) {
                 (PicturePath::Copy, _) => self.copy(camera, settings),
-                (_, Err(why)) => Err(why.clone().into()),
+                (_, Err(_)) => continue,
                 (PicturePath::EncoderExport, Ok(direct)) => Self::export_encoder(camera, direct),
                 (PicturePath::CameraExport, Ok(direct)) => Self::export_camera(camera, direct),
-                (PicturePath::Heap, Ok(direct)) => self.heap(camera, direct),
+                (PicturePath::Heap, Ok(direct)) => self.heap(camera, direct, &mut refused),
             };
             match tried {
                 Ok(pair) => {
@@ -61,13 +64,24 @@ impl Candidate {
                     info!(
                         encoder = self.name,
                         %path,
+                        heap = pair.heap,
                         format = %format.fourcc,
                         size = %format.size,
                         refused = refused.join("; "),
                         "pictures have a way from camera to encoder"
                     );
-                    let encoder =
-                        self.encoder(pair.session, pair.blueprint, *path, pair.writer, standing)?;
+                    let handover = Handover {
+                        path: *path,
+                        heap: pair.heap,
+                        refused,
+                    };
+                    let encoder = self.encoder(
+                        pair.session,
+                        pair.blueprint,
+                        handover,
+                        pair.writer,
+                        standing,
+                    )?;
                     return Ok((pair.camera, encoder));
                 }
                 Err(Refusal::Camera(error)) if error.is_unplugged() => return Err(error.into()),
@@ -90,20 +104,25 @@ impl Candidate {
             .map_err(|refusal| self.unusable(&[refusal.to_string()]))?;
         let path = PicturePath::Copy;
         info!(encoder = self.name, %path, format = %format.fourcc, size = %format.size, "pictures have a way to the encoder");
-        self.encoder(session, blueprint, path, Some(writer), standing)
+        let handover = Handover {
+            path,
+            heap: None,
+            refused: Vec::new(),
+        };
+        self.encoder(session, blueprint, handover, Some(writer), standing)
     }
 
     fn encoder(
         &self,
         session: Box<Session>,
         blueprint: Blueprint,
-        path: PicturePath,
+        handover: Handover,
         writer: Option<Writer>,
         standing: &Arc<Standing>,
     ) -> Result<M2mEncoder, EncoderError> {
         let setup = Setup {
             name: self.name.clone(),
-            path,
+            handover,
             blueprint,
             writer,
             standing: Arc::clone(standing),
@@ -186,6 +205,7 @@ impl Candidate {
             session,
             blueprint,
             writer: None,
+            heap: None,
         })
     }
 
@@ -205,16 +225,35 @@ impl Candidate {
             camera,
             blueprint,
             writer: None,
+            heap: None,
         })
     }
 
-    fn heap(&self, camera: &Negotiated, direct: &Direct) -> Result<Pair, Refusal> {
-        let Some(heap) = Heap::open_best(self.profile.contiguous) else {
-            return Err("there is no dma-heap that may be used".to_owned().into());
-        };
+    fn heap(
+        &self,
+        camera: &Negotiated,
+        direct: &Direct,
+        refused: &mut Vec<String>,
+    ) -> Result<Pair, Refusal> {
+        for heap in Heap::usable(self.profile.contiguous) {
+            match self.share_heap(&heap, camera, direct) {
+                Err(Refusal::Camera(error)) if error.is_unplugged() => return Err(error.into()),
+                Err(refusal) => refused.push(format!("heap {}: {refusal}", heap.name())),
+                taken => return taken,
+            }
+        }
+        Err("there is no dma-heap that both can use".to_owned().into())
+    }
+
+    fn share_heap(
+        &self,
+        heap: &Heap,
+        camera: &Negotiated,
+        direct: &Direct,
+    ) -> Result<Pair, Refusal> {
         let bytes = camera.layout().bytes.max(direct.raw_bytes());
         let buffers = (0..self.profile.raw.buffers)
-            .map(|_| Ok(heap.allocate(bytes as usize)?.into_shared()))
+            .map(|_| heap.allocate(bytes))
             .collect::<Result<Vec<_>, V4l2Error>>()?;
         let mut blueprint = direct.blueprint.clone();
         blueprint.memory = RawMemory::Imported(share(&buffers)?.into());
@@ -225,6 +264,7 @@ impl Candidate {
             session,
             blueprint,
             writer: None,
+            heap: Some(heap.name().to_owned()),
         })
     }
 
@@ -237,6 +277,7 @@ impl Candidate {
             session,
             blueprint,
             writer: Some(writer),
+            heap: None,
         })
     }
 
@@ -291,6 +332,7 @@ struct Pair {
 }
 
 /// Why a path cannot be taken.
+    heap: Option<String>,
 #[derive(Debug, thiserror::Error)]
 enum Refusal {
     #[error("{0}")]

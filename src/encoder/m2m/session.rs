@@ -12,7 +12,7 @@ use super::controls::Controls;
 use crate::board::EncoderProfile;
 use crate::camera::SharedBuffer;
 use crate::media::{Bitrate, Frame, MediaTime};
-use crate::v4l2::heap::{Sync, sync_dma_buf};
+use crate::v4l2::heap::end_of_writing;
 use crate::v4l2::{
     BufferType, Dequeued, Device, EncoderCommand, Event, EventKind, Import, Memory, Queue, Slot,
     Submission, V4l2Error,
@@ -202,7 +202,7 @@ impl Session {
             RawMemory::Imported(buffers) => buffers.get(index),
         };
         if let Some(buffer) = imports.filter(|_| self.syncs) {
-            sync_dma_buf(buffer.dma_buf.as_fd(), Sync::EndWrite)?;
+            end_of_writing(buffer.dma_buf.as_fd())?;
         }
         let import = imports.map(import);
         let bytes = self.agreed.raw.planes()[0].bytes;

@@ -3,9 +3,8 @@
 # deadline: 120 s
 # shellcheck shell=dash
 
-export RUST_BACKTRACE=1 ROVERCAST_MAY_COPY=1
-# In this size it has nothing but MJPEG.
-export ROVERCAST_SIZE=640x480
+# In this size it has nothing but MJPEG; a picture of NV12 has 460800 bytes.
+export RUST_BACKTRACE=1 ROVERCAST_SIZE=640x480 ROVERCAST_EXPECTED_COPIED=460800
 load_encoder allocators=1 formats=1
 plug_usb_camera
 wait_for 10 rig find camera

@@ -20,11 +20,11 @@ streams() {
 }
 
 # Contiguous memory on both sides: the encoder's serves the camera.
-export ROVERCAST_PATH_EXPECTED=encoder-export
+export ROVERCAST_EXPECTED_PATH=encoder-export
 streams "allocators=1 multiplanar=1" "allocators=1 formats=1"
 # The camera's own memory is scattered, which an encoder without an IOMMU cannot read.
 streams "allocators=0 multiplanar=2" "allocators=1 formats=1 multiplanar=0"
-unset ROVERCAST_PATH_EXPECTED
+unset ROVERCAST_EXPECTED_PATH
 streams "allocators=1 multiplanar=2" "allocators=1 formats=2 stride_align=64"
 streams "allocators=1 multiplanar=1" "allocators=1 formats=4 stride_align=128"
 
