@@ -108,6 +108,10 @@ impl Fourcc {
     pub const YU12: Self = Self(*b"YU12");
     /// Y, then interleaved UV at half size (`V4L2_PIX_FMT_NV12`).
     pub const NV12: Self = Self(*b"NV12");
+    /// [`NV12`](Self::NV12) with each plane in a buffer of its own (`V4L2_PIX_FMT_NV12M`).
+    pub const NM12: Self = Self(*b"NM12");
+    /// [`YU12`](Self::YU12) with each plane in a buffer of its own (`V4L2_PIX_FMT_YUV420M`).
+    pub const YM12: Self = Self(*b"YM12");
     /// Packed 4:2:2 (`V4L2_PIX_FMT_YUYV`).
     pub const YUYV: Self = Self(*b"YUYV");
     /// Packed 4:2:2 (`V4L2_PIX_FMT_UYVY`).
@@ -116,6 +120,25 @@ impl Fourcc {
     pub const MJPG: Self = Self(*b"MJPG");
     /// One H.264 access unit in Annex B byte stream format a frame (`V4L2_PIX_FMT_H264`).
     pub const H264: Self = Self(*b"H264");
+
+    /// In how many buffers a picture is (`num_planes`), as far as we know the format.
+    pub fn memory_planes(self) -> usize {
+        match self {
+            Self::YM12 => 3,
+            Self::NM12 => 2,
+            _ => 1,
+        }
+    }
+
+    /// The format of the same planes one behind the other in one buffer.
+    #[must_use]
+    pub fn in_one_buffer(self) -> Self {
+        match self {
+            Self::YM12 => Self::YU12,
+            Self::NM12 => Self::NV12,
+            one => one,
+        }
+    }
 }
 
 impl fmt::Display for Fourcc {

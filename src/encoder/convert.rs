@@ -12,7 +12,7 @@ use yuv::{
     YuvStandardMatrix, rgb_to_yuv420, uyvy422_to_yuv420, yuyv422_to_yuv420,
 };
 
-pub use writer::{Target, Writer};
+pub use writer::{Buffers, Target, Writer};
 
 use super::EncoderError;
 use crate::media::{Fourcc, Frame, PictureFormat, Size};

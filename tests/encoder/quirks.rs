@@ -49,6 +49,16 @@ fn without_control_and_reset_opening_it_again_brings_key_frames() {
 }
 
 #[test]
+#[ignore = "needs the virtual encoder, multi-planar"]
+fn access_units_may_begin_anywhere_in_their_buffers() {
+    let _offset = Quirk::set("data_offset", 256);
+    let mut pair = Pair::open("", &[]);
+    pair.run(10);
+    pair.check("data-offset");
+    assert_eq!(pair.errors, [""; 0]);
+}
+
+#[test]
 #[ignore = "needs the virtual encoder"]
 fn a_drain_that_ends_in_epipe_is_a_drain() {
     let _epipe = Quirk::set("drain_epipe", 1);

@@ -21,14 +21,81 @@ pub struct Writer {
     jpeg: Vec<u8>,
 }
 
-/// How an encoder's buffer is laid out.
+/// How an encoder's buffers are laid out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Target {
     pub fourcc: Fourcc,
     /// Of the first plane.
     pub stride: u32,
-    /// With those that pad it: the second plane is behind them.
+    /// Of the planes behind it.
+    pub chroma_stride: u32,
+    /// With those that pad it: where planes share a buffer, the second is behind them.
     pub lines: u32,
+}
+
+/// The memory planes of one picture; those that its format has not are empty.
+pub type Buffers<'a> = [&'a mut [u8]; 3];
+
+/// Y, U, V; or Y, UV; or one packed plane.
+type Planes<'a> = [&'a mut [u8]; 3];
+
+impl Target {
+    /// In one buffer, where one stride tells the others.
+    pub fn in_one_buffer(fourcc: Fourcc, stride: u32, lines: u32) -> Self {
+        let chroma_stride = if fourcc == Fourcc::YU12 {
+            stride / 2
+        } else {
+            stride
+        };
+        Self {
+            fourcc,
+            stride,
+            chroma_stride,
+            lines,
+        }
+    }
+
+    /// `None`: there is not room for them all.
+    fn planes<'a>(&self, [first, second, third]: Buffers<'a>) -> Option<Planes<'a>> {
+        let luma = self.stride as usize * self.lines as usize;
+        let chroma = self.chroma_stride as usize * (self.lines as usize / 2);
+        Some(match self.fourcc {
+            Fourcc::NV12 => {
+                let (y, uv) = first.split_at_mut_checked(luma)?;
+                [y, uv.get_mut(..chroma)?, &mut []]
+            }
+            Fourcc::YU12 => {
+                let (y, uv) = first.split_at_mut_checked(luma)?;
+                let (u, v) = uv.split_at_mut_checked(chroma)?;
+                [y, u, v.get_mut(..chroma)?]
+            }
+            Fourcc::NM12 => [first.get_mut(..luma)?, second.get_mut(..chroma)?, &mut []],
+            Fourcc::YM12 => [
+                first.get_mut(..luma)?,
+                second.get_mut(..chroma)?,
+                third.get_mut(..chroma)?,
+            ],
+            _ => [first.get_mut(..luma)?, &mut [], &mut []],
+        })
+    }
+
+    /// Two colours by turns in one plane.
+    fn is_interleaved(&self) -> bool {
+        self.fourcc.in_one_buffer() == Fourcc::NV12
+    }
+
+    fn has_planes(&self) -> bool {
+        matches!(self.fourcc.in_one_buffer(), Fourcc::NV12 | Fourcc::YU12)
+    }
+
+    /// The least bytes of a line of the planes behind the first.
+    fn chroma_line(&self, width: u32) -> u32 {
+        match (self.has_planes(), self.is_interleaved()) {
+            (true, true) => width,
+            (true, false) => width / 2,
+            (false, _) => 0,
+        }
+    }
 }
 
 impl Writer {
@@ -38,13 +105,15 @@ impl Writer {
             supported: SUPPORTED,
         };
         let layout = Layout::of(from.fourcc).ok_or_else(unsupported)?;
-        let is_known = matches!(to.fourcc, Fourcc::NV12 | Fourcc::YU12) || to.fourcc == from.fourcc;
+        let is_known = to.has_planes() || to.fourcc == from.fourcc;
         if !is_known {
             return Err(unsupported());
         }
         let Size { width, height } = from.size;
-        let target = Layout::of(to.fourcc).ok_or_else(unsupported)?;
-        let is_roomy = to.stride as usize >= target.line_bytes(from.size) && to.lines >= height;
+        let target = Layout::of(to.fourcc.in_one_buffer()).ok_or_else(unsupported)?;
+        let is_roomy = to.stride as usize >= target.line_bytes(from.size)
+            && to.chroma_stride >= to.chroma_line(width)
+            && to.lines >= height;
         let is_whole = from.stride as usize >= layout.line_bytes(from.size);
         if !is_roomy || !is_whole || width % 2 != 0 || height % 2 != 0 {
             return Err(EncoderError::Start {
@@ -69,7 +138,7 @@ impl Writer {
     }
 
     /// Returns how many bytes of picture were written. An error is about this frame alone.
-    pub fn write(&mut self, frame: &Frame, room: &mut [u8]) -> Result<u64, EncoderError> {
+    pub fn write(&mut self, frame: &Frame, room: Buffers<'_>) -> Result<u64, EncoderError> {
         self.try_write(frame, room)
             .map_err(|found| EncoderError::Frame {
                 sequence: frame.sequence,
@@ -77,7 +146,7 @@ impl Writer {
             })
     }
 
-    fn try_write(&mut self, frame: &Frame, room: &mut [u8]) -> Result<u64, String> {
+    fn try_write(&mut self, frame: &Frame, room: Buffers<'_>) -> Result<u64, String> {
         if frame.format != self.from {
             return Err("format changed without the camera being opened again".into());
         }
@@ -86,53 +155,46 @@ impl Writer {
         if bytes.len() < needed {
             return Err(format!("got {} bytes when expecting {needed}", bytes.len()));
         }
-        let target = PictureFormat {
-            fourcc: self.to.fourcc,
-            stride: self.to.stride,
-            size: Size {
-                height: self.to.lines,
-                ..self.from.size
-            },
-            ..self.from
+        let Some(planes) = self.to.planes(room) else {
+            return Err("got room for less than a picture".into());
         };
-        let wanted = Layout::of(self.to.fourcc).map_or(0, |layout| layout.frame_bytes(&target));
-        let Some(room) = room.get_mut(..wanted) else {
-            return Err(format!("got room for less than {wanted} bytes"));
-        };
-        match (self.layout, self.to.fourcc) {
-            (Layout::Jpeg, _) => self.write_jpeg(bytes, room)?,
-            (Layout::Yuyv | Layout::Uyvy, Fourcc::NV12) => self.write_packed_as_nv12(bytes, room),
-            (Layout::Yuyv | Layout::Uyvy, Fourcc::YU12) => {
-                self.write_packed_as_yu12(bytes, room)?;
+        match self.layout {
+            Layout::Jpeg => self.write_jpeg(bytes, planes)?,
+            Layout::Yuyv | Layout::Uyvy if self.to.is_interleaved() => {
+                self.write_packed_as_nv12(bytes, planes);
             }
-            (Layout::Yuyv | Layout::Uyvy, _) => {
+            Layout::Yuyv | Layout::Uyvy if self.to.has_planes() => {
+                self.write_packed_as_yu12(bytes, planes)?;
+            }
+            Layout::Yuyv | Layout::Uyvy => {
                 let line = self.layout.line_bytes(self.from.size);
-                copy_lines(bytes, self.from.stride, room, self.to.stride, line);
+                let [packed, _, _] = planes;
+                copy_lines(bytes, self.from.stride, packed, self.to.stride, line);
             }
-            (Layout::Yu12 | Layout::Nv12, _) => self.write_planar(bytes, room),
+            Layout::Yu12 | Layout::Nv12 => self.write_planar(bytes, planes),
         }
         let pixels = u64::from(self.from.size.width) * u64::from(self.from.size.height);
-        Ok(match self.to.fourcc {
-            Fourcc::NV12 | Fourcc::YU12 => pixels * 3 / 2,
-            _ => pixels * 2,
+        Ok(if self.to.has_planes() {
+            pixels * 3 / 2
+        } else {
+            pixels * 2
         })
     }
 
-    fn write_planar(&self, bytes: &[u8], room: &mut [u8]) {
-        let (from, to) = (self.from.stride as usize, self.to.stride as usize);
-        let (height, lines) = (self.from.size.height as usize, self.to.lines as usize);
+    fn write_planar(&self, bytes: &[u8], [y, to_u, to_v]: Planes<'_>) {
+        let from = self.from.stride as usize;
+        let to = self.to.chroma_stride as usize;
+        let height = self.from.size.height as usize;
         let width = self.from.size.width as usize;
         let (luma, chroma) = bytes.split_at(from * height);
-        let (y, uv) = room.split_at_mut(to * lines);
         copy_lines(luma, self.from.stride, y, self.to.stride, width);
         let is_nv12 = matches!(self.layout, Layout::Nv12);
-        match (is_nv12, self.to.fourcc) {
-            (true, Fourcc::NV12) => {
-                copy_lines(chroma, self.from.stride, uv, self.to.stride, width);
+        match (is_nv12, self.to.is_interleaved()) {
+            (true, true) => {
+                copy_lines(chroma, self.from.stride, to_u, self.to.chroma_stride, width);
             }
-            (true, _) => {
-                let (u, v) = uv.split_at_mut(to / 2 * (lines / 2));
-                let planes = u.chunks_mut(to / 2).zip(v.chunks_mut(to / 2));
+            (true, false) => {
+                let planes = to_u.chunks_mut(to).zip(to_v.chunks_mut(to));
                 for (line, (u, v)) in chroma.chunks(from).take(height / 2).zip(planes) {
                     let pairs = line.as_chunks::<2>().0.iter().take(width / 2);
                     for ((pair, u), v) in pairs.zip(u).zip(v) {
@@ -140,34 +202,33 @@ impl Writer {
                     }
                 }
             }
-            (false, Fourcc::NV12) => {
+            (false, true) => {
                 let (u, v) = chroma.split_at(from / 2 * (height / 2));
                 let planes = u.chunks(from / 2).zip(v.chunks(from / 2));
-                for (line, (u, v)) in uv.chunks_mut(to).zip(planes.take(height / 2)) {
+                for (line, (u, v)) in to_u.chunks_mut(to).zip(planes.take(height / 2)) {
                     let pairs = line.as_chunks_mut::<2>().0.iter_mut().take(width / 2);
                     for ((pair, u), v) in pairs.zip(u).zip(v) {
                         *pair = [*u, *v];
                     }
                 }
             }
-            (false, _) => {
+            (false, false) => {
                 let (u, v) = chroma.split_at(from / 2 * (height / 2));
-                let (to_u, to_v) = uv.split_at_mut(to / 2 * (lines / 2));
-                let (from, to) = (self.from.stride / 2, self.to.stride / 2);
+                let (from, to) = (self.from.stride / 2, self.to.chroma_stride);
                 copy_lines(u, from, to_u, to, width / 2);
                 copy_lines(v, from, to_v, to, width / 2);
             }
         }
     }
 
-    fn write_packed_as_nv12(&self, bytes: &[u8], room: &mut [u8]) {
+    fn write_packed_as_nv12(&self, bytes: &[u8], [y, uv, _]: Planes<'_>) {
         let (from, to) = (self.from.stride as usize, self.to.stride as usize);
         let width = self.from.size.width as usize;
         let pairs_of_lines = self.from.size.height as usize / 2;
-        let (y, uv) = room.split_at_mut(to * self.to.lines as usize);
         let is_yuyv = matches!(self.layout, Layout::Yuyv);
         let lines = bytes.chunks(from * 2).zip(y.chunks_mut(to * 2));
-        for ((two, y), uv) in lines.zip(uv.chunks_mut(to)).take(pairs_of_lines) {
+        let colours = uv.chunks_mut(self.to.chroma_stride as usize);
+        for ((two, y), uv) in lines.zip(colours).take(pairs_of_lines) {
             let (upper, lower) = two.split_at(from);
             let (y_upper, y_lower) = y.split_at_mut(to);
             let pixels = (upper.as_chunks::<4>().0.iter()).zip(lower.as_chunks::<4>().0);
@@ -190,7 +251,7 @@ impl Writer {
         }
     }
 
-    fn write_packed_as_yu12(&self, bytes: &[u8], room: &mut [u8]) -> Result<(), String> {
+    fn write_packed_as_yu12(&self, bytes: &[u8], planes: Planes<'_>) -> Result<(), String> {
         let packed = YuvPackedImage {
             // What stands behind the picture would be refused.
             yuy: &bytes[..self.layout.frame_bytes(&self.from)],
@@ -202,45 +263,46 @@ impl Writer {
             Layout::Yuyv => yuyv422_to_yuv420,
             Layout::Uyvy | Layout::Yu12 | Layout::Nv12 | Layout::Jpeg => uyvy422_to_yuv420,
         };
-        unpack(&mut self.planes(room), &packed).map_err(|error| error.to_string())
+        unpack(&mut self.three_planes(planes), &packed).map_err(|error| error.to_string())
     }
 
-    fn write_jpeg(&mut self, bytes: &[u8], room: &mut [u8]) -> Result<(), String> {
+    fn write_jpeg(&mut self, bytes: &[u8], planes: Planes<'_>) -> Result<(), String> {
         let size = self.from.size;
         jpeg::decode(bytes, size, &mut self.jpeg, &mut self.rgb)?;
         let (range, matrix) = (YuvRange::Limited, YuvStandardMatrix::Bt601);
         let (rgb, stride, mode) = (&self.rgb, size.width * 3, YuvConversionMode::Balanced);
-        if self.to.fourcc == Fourcc::NV12 {
-            let (line, height) = (self.to.stride as usize, size.height as usize);
-            let (y, uv) = room.split_at_mut(line * self.to.lines as usize);
+        if self.to.is_interleaved() {
+            let [y, uv, _] = planes;
+            let height = size.height as usize;
+            let (luma, chroma) = (self.to.stride, self.to.chroma_stride);
             let mut image = YuvBiPlanarImageMut {
-                y_plane: BufferStoreMut::Borrowed(&mut y[..line * height]),
-                y_stride: self.to.stride,
-                uv_plane: BufferStoreMut::Borrowed(&mut uv[..line * height / 2]),
-                uv_stride: self.to.stride,
+                y_plane: BufferStoreMut::Borrowed(&mut y[..luma as usize * height]),
+                y_stride: luma,
+                uv_plane: BufferStoreMut::Borrowed(&mut uv[..chroma as usize * (height / 2)]),
+                uv_stride: chroma,
                 width: size.width,
                 height: size.height,
             };
             rgb_to_yuv_nv12(&mut image, rgb, stride, range, matrix, mode)
         } else {
-            rgb_to_yuv420(&mut self.planes(room), rgb, stride, range, matrix, mode)
+            let mut image = self.three_planes(planes);
+            rgb_to_yuv420(&mut image, rgb, stride, range, matrix, mode)
         }
         .map_err(|error| error.to_string())
     }
 
-    fn planes<'a>(&self, room: &'a mut [u8]) -> YuvPlanarImageMut<'a, u8> {
-        let (stride, lines) = (self.to.stride as usize, self.to.lines as usize);
-        let (y, rest) = room.split_at_mut(stride * lines);
-        let (u, v) = rest.split_at_mut(stride / 2 * (lines / 2));
+    /// Without the lines that pad them.
+    fn three_planes<'a>(&self, [y, u, v]: Planes<'a>) -> YuvPlanarImageMut<'a, u8> {
+        let (luma, chroma) = (self.to.stride, self.to.chroma_stride);
         let height = self.from.size.height as usize;
-        let chroma = stride / 2 * (height / 2);
+        let half = chroma as usize * (height / 2);
         YuvPlanarImageMut {
-            y_plane: BufferStoreMut::Borrowed(&mut y[..stride * height]),
-            y_stride: self.to.stride,
-            u_plane: BufferStoreMut::Borrowed(&mut u[..chroma]),
-            u_stride: self.to.stride / 2,
-            v_plane: BufferStoreMut::Borrowed(&mut v[..chroma]),
-            v_stride: self.to.stride / 2,
+            y_plane: BufferStoreMut::Borrowed(&mut y[..luma as usize * height]),
+            y_stride: luma,
+            u_plane: BufferStoreMut::Borrowed(&mut u[..half]),
+            u_stride: chroma,
+            v_plane: BufferStoreMut::Borrowed(&mut v[..half]),
+            v_stride: chroma,
             width: self.from.size.width,
             height: self.from.size.height,
         }
@@ -271,6 +333,10 @@ mod tests {
         vec![0xee; lines + lines / 2]
     }
 
+    fn one(room: &mut [u8]) -> Buffers<'_> {
+        [room, &mut [], &mut []]
+    }
+
     /// What a frame shows, tightly packed, as the software encoder would see it.
     fn planes(format: PictureFormat, bytes: &[u8]) -> Vec<u8> {
         let frame = frame(format, bytes);
@@ -294,16 +360,12 @@ mod tests {
     #[test]
     fn padding_is_left_alone() {
         let from = format(Fourcc::NV12, 4, 2, 6);
-        let to = Target {
-            fourcc: Fourcc::NV12,
-            stride: 8,
-            lines: 4,
-        };
+        let to = Target::in_one_buffer(Fourcc::NV12, 8, 4);
         let picture = [1, 2, 3, 4, 0, 0, 5, 6, 7, 8, 0, 0, 9, 10, 11, 12, 0, 0];
         let mut room = room(to);
         let written = Writer::new(from, to)
             .unwrap()
-            .write(&frame(from, &picture), &mut room)
+            .write(&frame(from, &picture), one(&mut room))
             .unwrap();
         assert_eq!(written, 12);
         assert_eq!(room[..8], [1, 2, 3, 4, 0xee, 0xee, 0xee, 0xee]);
@@ -317,15 +379,12 @@ mod tests {
         use super::super::tests::RED_JPEG;
         let from = format(Fourcc::MJPG, 32, 16, 0);
         for fourcc in [Fourcc::NV12, Fourcc::YU12] {
-            let to = Target {
-                fourcc,
-                stride: 64,
-                lines: 32,
-            };
+            let to = Target::in_one_buffer(fourcc, 64, 32);
             let mut room = room(to);
             let mut writer = Writer::new(from, to).unwrap();
             let picture = frame(from, RED_JPEG);
-            assert_eq!(writer.write(&picture, &mut room).unwrap(), 32 * 16 * 3 / 2);
+            let written = writer.write(&picture, one(&mut room)).unwrap();
+            assert_eq!(written, 32 * 16 * 3 / 2);
             let seen = planes(format(fourcc, 32, 32, 64), &room);
             // Red in BT.601, limited range: 81, 90, 240.
             for (at, red) in [(0, 81_u8), (32 * 32, 90), (32 * 32 * 5 / 4, 240)] {
@@ -338,24 +397,38 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_refused_and_never_a_panic() {
         let from = format(Fourcc::YUYV, 4, 2, 8);
-        let to = Target {
-            fourcc: Fourcc::NV12,
-            stride: 4,
-            lines: 2,
-        };
+        let to = Target::in_one_buffer(Fourcc::NV12, 4, 2);
         let mut writer = Writer::new(from, to).unwrap();
         let picture = frame(from, &[0; 16]);
-        let error = writer.write(&picture, &mut [0; 11]).unwrap_err();
+        let error = writer.write(&picture, one(&mut [0; 11])).unwrap_err();
         assert!(error.is_passing());
-        assert!(writer.write(&picture, &mut []).is_err());
-        assert!(writer.write(&frame(from, &[0; 15]), &mut [0; 12]).is_err());
-        let narrow = Target { stride: 2, ..to };
-        assert!(Writer::new(from, narrow).is_err());
+        assert!(writer.write(&picture, one(&mut [])).is_err());
+        let short = frame(from, &[0; 15]);
+        assert!(writer.write(&short, one(&mut [0; 12])).is_err());
+        for (stride, chroma_stride) in [(2, 4), (4, 2)] {
+            let narrow = Target {
+                stride,
+                chroma_stride,
+                ..to
+            };
+            assert!(Writer::new(from, narrow).is_err());
+        }
         let packed = Target {
             fourcc: Fourcc::UYVY,
             ..to
         };
         assert!(Writer::new(from, packed).is_err());
+
+        for (fourcc, chroma_stride) in [(Fourcc::NM12, 4), (Fourcc::YM12, 2)] {
+            let apart = Target {
+                fourcc,
+                chroma_stride,
+                ..to
+            };
+            let mut writer = Writer::new(from, apart).unwrap();
+            let (luma, colours) = (&mut [0; 8][..], &mut [0; 1][..]);
+            assert!(writer.write(&picture, [luma, colours, &mut []]).is_err());
+        }
     }
 
     proptest! {
@@ -363,7 +436,7 @@ mod tests {
         #[test]
         fn every_conversion_shows_the_same_picture(
             from in 0_usize..4,
-            to in 0_usize..2,
+            to in 0_usize..4,
             (columns, rows) in (4_u32..24, 4_u32..16),
             (more, wider, longer) in (0_u32..8, 0_u32..8, 0_u32..4),
             darkest in 0_u8..160,
@@ -374,16 +447,24 @@ mod tests {
             let lines = from.stride as usize * height as usize;
             // Smooth, so that rounding is the only difference between one way of halving the colours and another.
             let picture: Vec<u8> = (0..lines * 3 / 2).map(|at| (at / 64) as u8 + darkest).collect();
-            let target = Target {
-                fourcc: RAW[to],
-                stride: width + wider * 2,
-                lines: height + longer * 2,
-            };
+            let fourcc = [Fourcc::NV12, Fourcc::YU12, Fourcc::NM12, Fourcc::YM12][to];
+            let whole = fourcc.in_one_buffer();
+            let (stride, lines) = (width + wider * 2, height + longer * 2);
+            let target = Target { fourcc, ..Target::in_one_buffer(whole, stride, lines) };
             let mut room = room(target);
             let mut writer = Writer::new(from, target).unwrap();
-            let written = writer.write(&frame(from, &picture), &mut room).unwrap();
+            // As many buffers as the format has planes; here they happen to be neighbours.
+            let buffers = match fourcc.memory_planes() {
+                1 => one(&mut room),
+                planes => {
+                    let (y, rest) = room.split_at_mut((stride * lines) as usize);
+                    let (u, v) = rest.split_at_mut(rest.len() / (planes - 1));
+                    [y, u, v]
+                }
+            };
+            let written = writer.write(&frame(from, &picture), buffers).unwrap();
             prop_assert_eq!(written, u64::from(width * height * 3 / 2));
-            let padded = format(target.fourcc, width, target.lines, target.stride);
+            let padded = format(whole, width, target.lines, target.stride);
             let seen = planes(padded, &room);
             let wanted = planes(from, &picture);
             let luma = (width * height) as usize;

@@ -45,6 +45,14 @@ pub(super) struct Agreed {
     pub(super) coded: Format,
 }
 
+impl Agreed {
+    /// How long a raw picture is in each of its memory planes.
+    pub(super) fn raw_bytes(&self) -> [u32; 3] {
+        let planes = self.raw.planes();
+        std::array::from_fn(|plane| planes.get(plane).map_or(0, |it| it.bytes))
+    }
+}
+
 /// Camera and encoder have the same idea of a picture.
 pub(super) struct Direct {
     pub(super) blueprint: Blueprint,
@@ -101,10 +109,19 @@ pub(super) fn agree(device: &Device, blueprint: &Blueprint) -> Result<Agreed, V4
             blueprint.fourcc.to_string(),
         ));
     }
-    if raw.planes().len() != 1 {
+    let planes = blueprint.fourcc.memory_planes();
+    if raw.planes().len() != planes {
         return Err(nonsense(
             format!("{} memory planes", raw.planes().len()),
-            "1".into(),
+            format!("{planes} for {}", blueprint.fourcc),
+        ));
+    }
+    if let [_, u, v] = raw.planes()
+        && u.stride != v.stride
+    {
+        return Err(nonsense(
+            format!("lines of {} and of {} bytes of colour", u.stride, v.stride),
+            "the same".into(),
         ));
     }
     if raw.size.width < size.width || raw.size.height < size.height {

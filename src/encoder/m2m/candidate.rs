@@ -86,13 +86,14 @@ impl Candidate {
     /// What to ask a camera for, cheapest first: what the encoder reads, then what can be converted, and the camera's own
     /// H.264 when there is nothing else.
     pub fn camera_formats(&self) -> Vec<Fourcc> {
-        let mut formats = self.raw.clone();
-        let convertible = KNOWN.iter().chain([&Fourcc::MJPG]);
-        formats.extend(
-            convertible.filter(|fourcc| {
-                !self.raw.contains(fourcc) && self.conversion_of(**fourcc).is_some()
-            }),
-        );
+        let read = self.raw.iter().filter(|it| it.memory_planes() == 1);
+        let mut formats: Vec<Fourcc> = read.copied().collect();
+        for fourcc in KNOWN.iter().chain([&Fourcc::MJPG]) {
+            let is_of_cameras = fourcc.memory_planes() == 1 && !formats.contains(fourcc);
+            if is_of_cameras && self.conversion_of(*fourcc).is_some() {
+                formats.push(*fourcc);
+            }
+        }
         formats.push(Fourcc::H264);
         formats
     }
@@ -102,7 +103,7 @@ impl Candidate {
         if self.raw.contains(&fourcc) {
             return Some(fourcc);
         }
-        let planar = |it: &&Fourcc| matches!(**it, Fourcc::NV12 | Fourcc::YU12);
+        let planar = |it: &&Fourcc| matches!(it.in_one_buffer(), Fourcc::NV12 | Fourcc::YU12);
         self.raw.iter().find(planar).copied()
     }
 }
@@ -118,8 +119,16 @@ fn readable(offered: &[Fourcc], profile: &EncoderProfile) -> Vec<Fourcc> {
     raw
 }
 
-/// What pictures can be handed over as they are, and converted to.
-const KNOWN: [Fourcc; 4] = [Fourcc::NV12, Fourcc::YU12, Fourcc::YUYV, Fourcc::UYVY];
+/// What pictures can be handed over as they are, and converted to; those in several memory planes only converted to, for cameras
+/// fill one.
+const KNOWN: [Fourcc; 6] = [
+    Fourcc::NV12,
+    Fourcc::YU12,
+    Fourcc::YUYV,
+    Fourcc::UYVY,
+    Fourcc::NM12,
+    Fourcc::YM12,
+];
 
 #[cfg(test)]
 mod tests {
@@ -137,12 +146,23 @@ mod tests {
 
     #[test]
     fn a_camera_is_asked_for_what_needs_no_conversion_first() {
-        let amphion = candidate("amphion-vpu", &[Fourcc(*b"NM12"), Fourcc::NV12]);
+        let amphion = candidate("amphion-vpu", &[Fourcc::NM12, Fourcc::NV12]);
         let formats = amphion.camera_formats();
         assert_eq!(formats[0], Fourcc::NV12);
         assert!(formats.contains(&Fourcc::MJPG));
         assert_eq!(formats.last(), Some(&Fourcc::H264), "the last resort");
         assert_eq!(amphion.conversion_of(Fourcc::MJPG), Some(Fourcc::NV12));
+    }
+
+    #[test]
+    fn no_camera_is_asked_for_several_memory_planes() {
+        let mediatek = candidate("mtk-vcodec-enc", &[Fourcc::NM12, Fourcc::YM12]);
+        let formats = mediatek.camera_formats();
+        assert_eq!(formats[0], Fourcc::NV12);
+        assert!(formats.iter().all(|it| it.memory_planes() == 1));
+        for camera in [Fourcc::NV12, Fourcc::YUYV, Fourcc::MJPG] {
+            assert_eq!(mediatek.conversion_of(camera), Some(Fourcc::NM12));
+        }
     }
 
     #[test]

@@ -294,10 +294,13 @@ impl Candidate {
         blueprint.colorimetry = Some(colorimetry.unwrap_or(CONVERTED));
         let session = open(&blueprint)?;
         let raw = session.agreed().raw;
-        let target = Target {
-            fourcc,
-            stride: raw.planes()[0].stride,
-            lines: raw.size.height,
+        let one = Target::in_one_buffer(fourcc, raw.planes()[0].stride, raw.size.height);
+        let target = match raw.planes().get(1) {
+            Some(colours) => Target {
+                chroma_stride: colours.stride,
+                ..one
+            },
+            None => one,
         };
         let writer = Writer::new(format, target).map_err(|error| error.to_string())?;
         Ok((session, blueprint, writer))
@@ -329,10 +332,10 @@ struct Pair {
     session: Box<Session>,
     blueprint: Blueprint,
     writer: Option<Writer>,
+    heap: Option<String>,
 }
 
 /// Why a path cannot be taken.
-    heap: Option<String>,
 #[derive(Debug, thiserror::Error)]
 enum Refusal {
     #[error("{0}")]

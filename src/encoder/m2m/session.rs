@@ -11,6 +11,7 @@ use super::agreement::{Agreed, Blueprint, RawMemory, agree, queues};
 use super::controls::Controls;
 use crate::board::EncoderProfile;
 use crate::camera::SharedBuffer;
+use crate::encoder::convert::Buffers;
 use crate::media::{Bitrate, Frame, MediaTime};
 use crate::v4l2::heap::end_of_writing;
 use crate::v4l2::{
@@ -165,10 +166,11 @@ impl Session {
             .position(|raw| !raw.slot.is_with_kernel())
     }
 
-    pub(super) fn room_mut(&mut self, slot: usize) -> &mut [u8] {
+    pub(super) fn room_mut(&mut self, slot: usize) -> Buffers<'_> {
         self.raw_slots
             .get_mut(slot)
-            .map_or(&mut [], |raw| raw.slot.room_mut(0))
+            .map(|raw| raw.slot.room_mut())
+            .unwrap_or_default()
     }
 
     /// Queues a picture that is in the memory of this slot; `frame` is its lease, if it has one.
@@ -205,9 +207,8 @@ impl Session {
             end_of_writing(buffer.dma_buf.as_fd())?;
         }
         let import = imports.map(import);
-        let bytes = self.agreed.raw.planes()[0].bytes;
         let submission = Submission {
-            used: &[bytes],
+            used: &self.agreed.raw_bytes(),
             captured: Some(stamp),
             imports: import.as_slice(),
         };
@@ -310,7 +311,7 @@ impl Session {
         let RawMemory::Imported(buffers) = &self.memory else {
             return Ok(());
         };
-        let bytes = self.agreed.raw.planes()[0].bytes;
+        let used = self.agreed.raw_bytes();
         if self.raw_slots.len() < buffers.len() {
             return Err(V4l2Error::Nonsense {
                 attempt: "import the camera's buffers",
@@ -321,7 +322,7 @@ impl Session {
         for (raw, buffer) in self.raw_slots.iter_mut().zip(buffers.iter()) {
             let import = import(buffer);
             let submission = Submission {
-                used: &[bytes],
+                used: &used,
                 captured: None,
                 imports: std::slice::from_ref(&import),
             };

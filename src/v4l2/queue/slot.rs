@@ -74,18 +74,22 @@ impl Slot {
             .map_or(0..0, |plane| plane.used.begin..plane.used.end)
     }
 
-    /// A plane to write a picture to. Empty while the kernel has the buffer, without memory of its own, and in capture queues.
-    pub fn room_mut(&mut self, plane: usize) -> &mut [u8] {
-        if self.is_with_kernel() {
-            return &mut [];
-        }
-        if let Some(plane) = self.planes.get(plane) {
-            plane.mapping(self);
-        }
-        self.planes
-            .get_mut(plane)
-            .and_then(|plane| plane.mapping.get_mut()?.as_mut())
-            .map_or(&mut [], Mapping::bytes_mut)
+    /// The planes to write a picture to, the first `N` of them. Empty while the kernel has the buffer, without memory of its own, and
+    /// in capture queues.
+    pub fn room_mut<const N: usize>(&mut self) -> [&mut [u8]; N] {
+        let ours: &mut [SlotPlane] = if self.is_with_kernel() {
+            &mut []
+        } else {
+            for plane in &self.planes {
+                plane.mapping(self);
+            }
+            &mut self.planes
+        };
+        let mut planes = ours.iter_mut();
+        std::array::from_fn(|_| {
+            let mapping = planes.next().and_then(|it| it.mapping.get_mut()?.as_mut());
+            mapping.map_or(&mut [][..], Mapping::bytes_mut)
+        })
     }
 
     /// A dma-buf of a plane, for another device. That device must not write to it while the slot's bytes are read here.
@@ -209,11 +213,13 @@ mod tests {
         let mut slot = with_kernel(b"picture");
         assert!(slot.is_with_kernel());
         assert_eq!(slot.filled(0), b"");
-        assert!(slot.room_mut(0).is_empty());
+        assert!(slot.room_mut::<1>()[0].is_empty());
 
         slot.take_back(&dequeued(2, 3, 7)).unwrap();
         assert_eq!(slot.filled(0), b"ture", "behind the data offset");
-        assert!(slot.room_mut(0).is_empty(), "capture buffers are read-only");
+        let [room, none] = slot.room_mut();
+        assert!(room.is_empty(), "capture buffers are read-only");
+        assert!(none.is_empty(), "there is no such plane");
     }
 
     #[test]
