@@ -86,7 +86,7 @@ fn at(path: &str) -> PathBuf {
 const ON_DEBIAN: &str = "tests/virtual-board/debian/checks";
 
 /// The commands of README.md, the file that runs each, and the words there that do.
-const RUN: [(&str, &str, &str); 14] = [
+const RUN: [(&str, &str, &str); 15] = [
     (
         "cargo run --release -- demo",
         "tests/common/process.rs",
@@ -99,9 +99,14 @@ const RUN: [(&str, &str, &str); 14] = [
         "step_board() { tests/virtual-board/run; }",
     ),
     (
-        "board/cross-build aarch64-unknown-linux-gnu",
         "tests/virtual-board/run-debian",
-        "board/cross-build\" aarch64-unknown-linux-gnu",
+        "tests/run",
+        "step_debian() { tests/virtual-board/run-debian",
+    ),
+    (
+        "board/cross-build aarch64-unknown-linux-gnu",
+        "tests/run",
+        "board/cross-build $target ",
     ),
     (
         "board/deb target/cross/aarch64-unknown-linux-gnu/rovercast",

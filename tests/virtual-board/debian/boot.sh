@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Boots the virtual board with a disk. Sourced by ../run-debian; uses CACHE, DEBIAN, LOGS, and what ../host/*.sh have.
+# Boots the virtual board with a disk. Sourced by ../run-debian; uses CACHE, DEBIAN, LOGS, SHARE, and what ../host/*.sh have.
 
 # boot_debian SECONDS IMAGE SHARE SNAPSHOT [PORT]: what the board writes on its second console goes to standard output. With
 # SNAPSHOT on, the image stays as it is. PORT of this machine's loopback leads to port 9000 of the board.
@@ -10,7 +10,7 @@ boot_debian() {
     timeout --foreground "$1" "$CACHE/tools/lib64/ld-linux-x86-64.so.2" --library-path "$(tool_libraries)" \
         "$(tool_path qemu-system-aarch64)" -L "$CACHE/tools/usr/share/qemu" \
         -M virt,gic-version=3 -cpu "$CPU" -smp 2 -m 1024 -accel tcg,thread=multi \
-        -nodefaults -display none -no-reboot -pidfile "$CACHE/qemu.pid" \
+        -nodefaults -display none -no-reboot -pidfile "$SHARE.pid" \
         -kernel "$CACHE/kernel/boot/vmlinuz-$release" -initrd "$DEBIAN/initramfs.cpio" \
         -append "console=ttyAMA0 rdinit=/init panic=-1 loglevel=4 net.ifnames=0 systemd.getty_auto=0 systemd.wants=board.service" \
         -drive "file=$2,format=raw,if=none,id=root,snapshot=$4,cache=unsafe" -device virtio-blk-pci,drive=root \

@@ -1,5 +1,21 @@
 # shellcheck shell=bash
-# Boots the virtual board and prints what its runner says. Sourced by ../run; uses say, BOARD, CACHE, LOGS, SHARE.
+# Boots the virtual board and prints what its runner says. Sourced by ../run and ../run-debian; uses say, BOARD, CACHE, LOGS, SHARE.
+
+# One run of a kind at a time: two would fight over the share.
+lock_share() {
+    exec 9> "$SHARE.lock"
+    flock -n 9 || say "waiting for another run to end"
+    flock 9
+    rm -f "$SHARE.pid"
+}
+
+# Scenarios and Debian may run side by side; what both need is fetched and built by one of them.
+lock_cache() {
+    exec 8> "$CACHE/lock"
+    flock 8
+}
+
+unlock_cache() { flock -u 8; }
 
 # The cheapest to emulate, and what a Raspberry Pi Zero 2 W or 3 has.
 CPU=cortex-a53
@@ -14,7 +30,7 @@ boot() {
     "$CACHE/tools/lib64/ld-linux-x86-64.so.2" --library-path "$(tool_libraries)" \
         "$(tool_path qemu-system-aarch64)" -L "$CACHE/tools/usr/share/qemu" \
         -M virt,gic-version=3 -cpu $CPU -smp 2 -m 1024 -accel tcg,thread=multi \
-        -nodefaults -display none -no-reboot -pidfile "$CACHE/qemu.pid" \
+        -nodefaults -display none -no-reboot -pidfile "$SHARE.pid" \
         -kernel "$CACHE/kernel/boot/vmlinuz-$release" -initrd "$CACHE/initramfs.cpio" \
         -append "console=ttyAMA0 rdinit=/init panic=-1 loglevel=4" \
         -serial "file:$LOGS/serial-$BOOT.log" \
@@ -45,9 +61,9 @@ BOOTS_AT_MOST=4
 power_off() {
     local process
     # QEMU removes the file when it exits.
-    process=$(cat "$CACHE/qemu.pid" 2> /dev/null) || return 0
+    process=$(cat "$SHARE.pid" 2> /dev/null) || return 0
     kill -9 "$process" 2> /dev/null || true
-    rm -f "$CACHE/qemu.pid"
+    rm -f "$SHARE.pid"
 }
 
 # A USB camera on this machine's loopback, which the guest reaches as 10.0.2.2 (QEMU's name for its host).
