@@ -391,10 +391,12 @@ mod tests {
     #[test]
     fn a_file_that_is_no_device_is_refused_in_words() {
         let error = Device::open(Path::new("/dev/null")).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "cannot ask who it is: the driver does not have this call (errno 25)"
-        );
+        // The second is qemu-user's, which runs tests that are built for boards and passes no call of V4L2 on.
+        let told = [
+            "cannot ask who it is: the driver does not have this call (errno 25)",
+            "cannot ask who it is: Function not implemented (os error 38)",
+        ];
+        assert!(told.contains(&error.to_string().as_str()), "{error}");
         let error = Device::open(Path::new("/dev/no-such-camera")).unwrap_err();
         assert!(error.is_missing());
     }
