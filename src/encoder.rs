@@ -11,6 +11,7 @@ pub mod survey;
 use std::os::fd::AsFd;
 
 use crate::board::PicturePath;
+use crate::media::rate::EncoderLimits;
 use crate::media::{AccessUnit, Bitrate, Fourcc, Frame};
 use crate::v4l2::V4l2Error;
 
@@ -30,7 +31,7 @@ pub trait Encoder: AsFd + Send {
 
     fn try_access_unit(&mut self) -> Result<Option<AccessUnit>, EncoderError>;
 
-    /// Returns the rate the driver took, which may differ from `target`.
+    /// `target` is within [`limits`](Self::limits), and worth its cost. Returns the rate the driver took, which may differ.
     fn set_bitrate(&mut self, target: Bitrate) -> Result<Bitrate, EncoderError>;
 
     /// Codes pictures of half the width and height, or the whole again, from one of the next frames on: a key frame with another
@@ -44,10 +45,14 @@ pub trait Encoder: AsFd + Send {
         false
     }
 
+    /// What it can be asked for; `None` when it makes as many bits as it likes, and pictures that none may be left out of (a camera
+    /// with its own encoder).
+    fn limits(&self) -> Option<EncoderLimits>;
+
     /// Bytes of raw pictures copied or converted since it was opened. Zero copy means zero.
     fn copied_bytes(&self) -> u64;
 
-    /// False when a key frame comes when the source likes and requests change nothing (a camera with its own encoder).
+    /// False when a key frame comes when the source likes and requests change nothing.
     fn makes_key_frames_on_request(&self) -> bool;
 
     /// For people: `vh264enc (/dev/video2)`.

@@ -19,7 +19,7 @@ use crate::camera::{Camera, CameraError};
 use crate::encoder::{Encoder, EncoderError, Handover};
 use crate::media::Bitrate;
 use crate::media::h264::ProfileLevelId;
-use crate::media::rate::PictureScale;
+use crate::media::rate::{EncoderLimits, PictureScale};
 use crate::metrics::CameraMetrics;
 
 /// A camera and its encoder, running. Dropping it stops both without waiting; the last report tells when they have ended.
@@ -50,8 +50,8 @@ pub struct Encoding {
     pub encoder: String,
     /// `None`: the encoder reads pictures where they are.
     pub handover: Option<Handover>,
-    /// It makes as many bits as it is told to; a camera with its own encoder makes as many as it likes.
-    pub follows: bool,
+    /// What it can be asked for; a camera with its own encoder makes as many bits as it likes.
+    pub limits: Option<EncoderLimits>,
     /// It makes smaller pictures when told to.
     pub can_halve: bool,
 }
@@ -101,7 +101,7 @@ impl Parts {
         Encoding {
             encoder: self.encoder.name().to_owned(),
             handover: self.encoder.handover().cloned(),
-            follows: self.encoder.makes_key_frames_on_request(),
+            limits: self.encoder.limits(),
             can_halve: self.encoder.can_halve(),
         }
     }

@@ -164,7 +164,7 @@ impl Seat {
             Event::Pipeline(pipeline::Report::Moved) => return Some(News::Moved),
             Event::Pipeline(pipeline::Report::Recovering) => return Some(News::Recovering),
             Event::Pipeline(pipeline::Report::Opened(encoding)) => {
-                self.encoder_opened(encoding.follows, encoding.can_halve);
+                self.encoder_opened(&encoding);
                 self.opened = Some(Opened {
                     encoding,
                     copied_bytes: self.metrics.copied_bytes.value(),

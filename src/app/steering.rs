@@ -1,14 +1,14 @@
 //! One camera's bitrate and picture, between its viewers and its pipeline.
 
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::seat::Seat;
 use crate::config::CameraConfig;
 use crate::media::rate::steering::{Action, Input, Steering};
-use crate::media::rate::{EncoderLimits, PictureLadder, RateMethod};
+use crate::media::rate::{EncoderLimits, PictureLadder};
 use crate::media::{Bitrate, Feedback};
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Encoding, Pipeline};
 use crate::viewer::ViewerId;
 
 /// A viewer among all of one camera: two relays may name theirs alike.
@@ -25,14 +25,12 @@ impl fmt::Display for Place {
 }
 
 pub(super) fn steering(config: &CameraConfig) -> Steering<Place> {
-    let limits = EncoderLimits {
-        least: config.bitrate.min,
-        most: config.bitrate.max,
-        step: STEP,
-        interval: INTERVAL,
-        method: RateMethod::Control,
-    };
+    let limits = limits(config, EncoderLimits::ANY);
     Steering::new(limits, config.bitrate.start, ladder(config, false))
+}
+
+fn limits(config: &CameraConfig, encoder: EncoderLimits) -> EncoderLimits {
+    encoder.within(config.bitrate.min, config.bitrate.max)
 }
 
 /// By what the camera was asked for.
@@ -60,13 +58,15 @@ impl Seat {
         self.steering.handle(Input::Left { viewer }, now);
     }
 
-    pub(super) fn encoder_opened(&mut self, follows: bool, can_halve: bool) {
+    pub(super) fn encoder_opened(&mut self, encoding: &Encoding) {
+        let follows = encoding.limits.is_some();
         self.follows = follows;
         let most = self.config.bitrate.max;
         // What a camera makes by itself is to be sent, however much that is.
         self.peers.bitrate.max = if follows { most } else { most.max(ANY) };
-        self.steering
-            .encoder_opened(ladder(&self.config, can_halve));
+        let limits = limits(&self.config, encoding.limits.unwrap_or(EncoderLimits::ANY));
+        let ladder = ladder(&self.config, encoding.can_halve);
+        self.steering.encoder_opened(limits, ladder);
     }
 
     /// Does what was decided about the encoder. True when anything was done.
@@ -74,8 +74,8 @@ impl Seat {
         let mut acted = false;
         while let Some(action) = self.steering.poll_action() {
             acted = true;
-            // A pipeline that is started later is told then.
-            if let Some(pipeline) = &self.pipeline {
+            // One that is not open yet is told then: only now is it known what it can be asked for.
+            if let (Some(pipeline), Some(_)) = (&self.pipeline, self.encoding()) {
                 carry_out(pipeline, action);
             }
         }
@@ -102,9 +102,3 @@ fn carry_out(pipeline: &Pipeline, action: Action) {
 
 /// More than cameras with an encoder of their own make.
 const ANY: Bitrate = Bitrate::kbps(30_000);
-
-/// Finer than anybody sees.
-const STEP: Bitrate = Bitrate::kbps(10);
-
-/// Three frames: as soon as the change before has reached the wire.
-const INTERVAL: Duration = Duration::from_millis(100);

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::document::quoted;
 use crate::document::reader::Section;
+use crate::media::rate::{EncoderLimits, RateMethod};
 use crate::media::{Bitrate, Fourcc, Size};
 
 /// What to ask of an encoder's driver, what to distrust, and how to recover. What the driver answers always wins.
@@ -279,14 +280,19 @@ impl RateRules {
         Bitrate::bps(down.max(up).min(most.as_bps()))
     }
 
-    /// Whether a change is worth what it costs.
-    pub fn is_worth(&self, from: Bitrate, to: Bitrate) -> bool {
-        let change = from.as_bps().abs_diff(to.as_bps());
-        change > 0
-            && change.saturating_mul(100)
-                >= from
-                    .as_bps()
-                    .saturating_mul(u64::from(self.least_change_percent))
+    /// The same for every rate of pictures of this size, and what a change takes.
+    pub fn limits(&self, size: Size) -> EncoderLimits {
+        EncoderLimits {
+            least: self.fit(Bitrate::default(), size),
+            most: self.fit(self.most, size),
+            step: self.step,
+            interval: self.spacing,
+            least_change_percent: self.least_change_percent,
+            method: match self.method {
+                BitrateMethod::Live | BitrateMethod::NextFrame => RateMethod::Control,
+                BitrateMethod::Reopen => RateMethod::Reopen,
+            },
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::media::rate::RateMethod;
 use crate::media::{Bitrate, Size};
 
 #[test]
@@ -325,8 +326,23 @@ fn a_raspberry_pi_gets_rates_that_its_firmware_stands() {
     assert_eq!(fit(100, "1280x720"), Bitrate::kbps(600));
     assert_eq!(fit(100, "1920x1920"), Bitrate::kbps(1000));
     assert_eq!(fit(99_000, "1280x720"), Bitrate::kbps(20_000));
-    assert!(rate.is_worth(Bitrate::kbps(1000), Bitrate::kbps(950)));
-    assert!(!rate.is_worth(Bitrate::kbps(1000), Bitrate::kbps(975)));
+
+    let limits = rate.limits(size("1280x720"));
+    assert_eq!(
+        (limits.least, limits.most, limits.step),
+        (Bitrate::kbps(600), Bitrate::kbps(20_000), Bitrate::kbps(25))
+    );
+    assert_eq!(limits.method, RateMethod::Control);
+}
+
+#[test]
+fn an_encoder_that_reads_its_bitrate_once_says_what_a_change_takes() {
+    let profiles = Profiles::built_in();
+    let wave5 = &profiles.encoder("wave5-enc").unwrap().rate;
+    let limits = wave5.limits(size("1280x720"));
+    assert_eq!(limits.method, RateMethod::Reopen);
+    assert_eq!(limits.interval, Duration::from_secs(5));
+    assert_eq!(limits.least_change_percent, 30);
 }
 
 #[test]

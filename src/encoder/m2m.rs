@@ -22,7 +22,6 @@ mod journal;
 mod ladder;
 mod level;
 mod pairing;
-mod rate;
 mod recovery;
 mod session;
 mod standing;
@@ -40,6 +39,7 @@ use tracing::warn;
 use super::convert::Writer;
 use super::{Encoder, EncoderError, Handover, Submitted};
 use crate::board::{KeyFrameMethod, Rung};
+use crate::media::rate::EncoderLimits;
 use crate::media::{AccessUnit, Bitrate, Frame};
 use crate::v4l2::V4l2Error;
 
@@ -52,7 +52,6 @@ use agreement::Blueprint;
 use aside::{Aside, Outcome};
 use journal::Journal;
 use ladder::Ladder;
-use rate::Rate;
 use recovery::{Errand, close};
 use session::Session;
 use units::Units;
@@ -81,6 +80,15 @@ pub struct M2mEncoder {
     /// What the timer is set to.
     armed: Option<Instant>,
     copied_bytes: u64,
+}
+
+/// The bitrate that is wanted; an encoder that is busy with itself gets it when it is back.
+#[derive(Debug)]
+struct Rate {
+    wanted: Bitrate,
+    /// What it was told last.
+    aimed: Bitrate,
+    took: Bitrate,
 }
 
 /// What was agreed on when it was opened.
@@ -143,8 +151,7 @@ impl Encoder for M2mEncoder {
     }
 
     fn set_bitrate(&mut self, target: Bitrate) -> Result<Bitrate, EncoderError> {
-        let blueprint = &self.setup.blueprint;
-        self.rate.wanted = blueprint.profile.rate.fit(target, blueprint.aim.size);
+        self.rate.wanted = target;
         let now = Instant::now();
         self.turn_rate(now)
             .map_err(|refusal| EncoderError::Bitrate {
@@ -153,6 +160,11 @@ impl Encoder for M2mEncoder {
             })?;
         self.arm(now);
         Ok(self.rate.took)
+    }
+
+    fn limits(&self) -> Option<EncoderLimits> {
+        let blueprint = &self.setup.blueprint;
+        Some(blueprint.profile.rate.limits(blueprint.aim.size))
     }
 
     fn copied_bytes(&self) -> u64 {
@@ -183,7 +195,6 @@ impl M2mEncoder {
             wanted: aimed,
             aimed,
             took: session.bitrate(),
-            changed: None,
         };
         let coded_bytes = session.agreed().coded.planes()[0].bytes as usize;
         Ok(Self {

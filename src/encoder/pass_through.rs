@@ -8,6 +8,7 @@ use tracing::warn;
 use super::outbox::Outbox;
 use super::{Encoder, EncoderError, Submitted};
 use crate::media::h264::{Conditioner, H264Error};
+use crate::media::rate::EncoderLimits;
 use crate::media::{AccessUnit, Bitrate, Fourcc, Frame, PictureFormat};
 
 /// Turns each H.264 frame into an access unit, on the thread of the caller. Only the coded bytes are copied.
@@ -93,6 +94,10 @@ impl Encoder for PassThrough {
             target,
             found: "the camera's own encoder decides".into(),
         })
+    }
+
+    fn limits(&self) -> Option<EncoderLimits> {
+        None
     }
 
     /// Coded bytes are copied, pictures are not.
@@ -208,6 +213,7 @@ mod tests {
             "cannot set the bitrate to 300 kbps: the camera's own encoder decides"
         );
         assert!(!encoder.makes_key_frames_on_request());
+        assert_eq!(encoder.limits(), None);
     }
 
     #[test]

@@ -17,6 +17,7 @@ use super::convert::halved::{Halver, halved};
 use super::outbox::Outbox;
 use super::{Encoder, EncoderError, Submitted};
 use crate::media::h264::Conditioner;
+use crate::media::rate::EncoderLimits;
 use crate::media::{AccessUnit, Bitrate, Frame, PictureFormat};
 
 /// What can be chosen about an encoder.
@@ -118,6 +119,14 @@ impl Encoder for SoftwareEncoder {
 
     fn can_halve(&self) -> bool {
         true
+    }
+
+    fn limits(&self) -> Option<EncoderLimits> {
+        Some(EncoderLimits {
+            least: LOWEST_BITRATE,
+            most: HIGHEST_BITRATE,
+            ..EncoderLimits::ANY
+        })
     }
 
     fn copied_bytes(&self) -> u64 {

@@ -107,7 +107,7 @@ impl Turner {
     /// Fewer frames than the camera makes are coded when the viewers' links are too narrow for all.
     /// Of a stream that comes coded none can be: the next refer to it.
     fn is_left_out(&mut self) -> bool {
-        if !self.encoder.makes_key_frames_on_request() {
+        if self.encoder.limits().is_none() {
             return false;
         }
         let every = self.orders.every.load(Ordering::Relaxed);
@@ -125,7 +125,7 @@ impl Turner {
         }
         let target = self.orders.bitrate.swap(0, Ordering::AcqRel);
         // A camera with its own encoder decides by itself.
-        if target > 0 && self.encoder.makes_key_frames_on_request() {
+        if target > 0 && self.encoder.limits().is_some() {
             let target = Bitrate::bps(target);
             if let Some(took) = self.passing(|it| it.encoder.set_bitrate(target))? {
                 debug!(%target, %took, "encoder took a bitrate");

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rovercast::media::Bitrate;
 use rovercast::media::congestion::EstimateRange;
-use rovercast::media::rate::{EncoderLimits, RateMethod};
+use rovercast::media::rate::EncoderLimits;
 
 use super::link::{LinkSettings, Loss};
 use super::ms;
@@ -31,9 +31,7 @@ pub fn of_viewers(seed: u64, viewers: Vec<ViewerSettings>, seconds: u64) -> Scen
         limits: EncoderLimits {
             least: Bitrate::kbps(150),
             most: Bitrate::bps(MOST as u64),
-            step: Bitrate::kbps(10),
-            interval: ms(100),
-            method: RateMethod::Control,
+            ..EncoderLimits::ANY
         },
         viewers,
         scene: |_| f64::MAX,

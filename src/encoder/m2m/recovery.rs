@@ -1,6 +1,5 @@
 //! What is done with an encoder besides encoding, aside because it may block: started, reset, set up anew, opened again, closed.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
@@ -157,13 +156,14 @@ impl M2mEncoder {
         }
     }
 
-    /// Brings the bitrate to what is wanted, if it may be changed now.
+    /// Brings the bitrate to what is wanted, if it can be changed now.
     pub(super) fn turn_rate(&mut self, now: Instant) -> Result<(), V4l2Error> {
-        let profile = Arc::clone(&self.setup.blueprint.profile);
-        let Some(target) = self.rate.due(&profile.rate, now) else {
+        let target = self.rate.wanted;
+        if target == self.rate.aimed {
             return Ok(());
-        };
-        match (profile.rate.method, &mut self.state) {
+        }
+        let method = self.setup.blueprint.profile.rate.method;
+        match (method, &mut self.state) {
             (
                 BitrateMethod::Live | BitrateMethod::NextFrame,
                 State::Ready(session) | State::Working(session),
@@ -186,7 +186,6 @@ impl M2mEncoder {
         }
         self.setup.blueprint.aim.bitrate = target;
         self.rate.aimed = target;
-        self.rate.changed = Some(now);
         Ok(())
     }
 }

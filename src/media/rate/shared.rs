@@ -19,7 +19,33 @@ pub struct EncoderLimits {
     pub step: Bitrate,
     /// Between two changes.
     pub interval: Duration,
+    /// A smaller rise is not worth what it costs.
+    pub least_change_percent: u32,
     pub method: RateMethod,
+}
+
+impl EncoderLimits {
+    /// An encoder that takes any rate, by a control.
+    pub const ANY: Self = Self {
+        least: Bitrate::bps(1),
+        most: Bitrate::kbps(1_000_000),
+        // Finer than anybody sees.
+        step: Bitrate::kbps(10),
+        // Three frames: as soon as the change before has reached the wire.
+        interval: Duration::from_millis(100),
+        least_change_percent: 2,
+        method: RateMethod::Control,
+    };
+
+    /// What the encoder and a configuration allow. The encoder's word counts where they have nothing in common.
+    pub fn within(self, least: Bitrate, most: Bitrate) -> Self {
+        let least = least.clamp(self.least, self.most);
+        Self {
+            least,
+            most: most.clamp(least, self.most),
+            ..self
+        }
+    }
 }
 
 /// What a change of the rate takes.
@@ -69,6 +95,8 @@ impl<V: fmt::Display> fmt::Display for Why<V> {
 pub struct SharedRate<V> {
     limits: EncoderLimits,
     target: Bitrate,
+    /// What the deciding viewer's link carries, even where no encoder makes so little.
+    left: Bitrate,
     moved: Option<Instant>,
     why: Why<V>,
     /// Viewers that decide nothing, and since when they could again.
@@ -80,6 +108,7 @@ impl<V: Ord + Clone> SharedRate<V> {
         let mut shared = Self {
             limits,
             target: start,
+            left: start,
             moved: None,
             why: Why::Start,
             behind: BTreeMap::new(),
@@ -117,6 +146,7 @@ impl<V: Ord + Clone> SharedRate<V> {
                 (*rate, why)
             }
         };
+        self.left = wanted;
         let wanted = self.on_grid(wanted);
         if !self.is_worth(wanted, now) {
             return None;
@@ -127,13 +157,19 @@ impl<V: Ord + Clone> SharedRate<V> {
         Some(wanted)
     }
 
-    /// The driver took another rate than it was asked for.
-    pub fn took(&mut self, rate: Bitrate) {
-        self.target = rate;
+    /// Another encoder makes the pictures. The target is then one that it takes.
+    pub fn set_limits(&mut self, limits: EncoderLimits) {
+        self.limits = limits;
+        self.target = self.on_grid(self.target);
     }
 
     pub fn target(&self) -> Bitrate {
         self.target
+    }
+
+    /// What the pictures may have, be it less than the encoder can be asked for.
+    pub fn left(&self) -> Bitrate {
+        self.target.min(self.left)
     }
 
     /// Why the target last moved.
@@ -182,17 +218,21 @@ impl<V: Ord + Clone> SharedRate<V> {
 
     fn is_worth(&self, wanted: Bitrate, now: Instant) -> bool {
         let (down, up, wait_up) = match self.limits.method {
-            RateMethod::Control => (CONTROL_DOWN, CONTROL_UP, CONTROL_UP_AFTER),
+            RateMethod::Control => (CONTROL_DOWN, CONTROL_UP, Duration::ZERO),
             RateMethod::Reopen => (REOPEN_DOWN, REOPEN_UP, REOPEN_UP_AFTER),
         };
+        let worth = f64::from(self.limits.least_change_percent) / 100.0;
+        let (down, up) = (down.max(worth * TOO_MUCH), up.max(worth));
         let since = self.moved.map(|moved| now.saturating_duration_since(moved));
         let passed = |wait: Duration| since.is_none_or(|since| since >= wait);
         let (was, wanted) = (self.target.as_bps() as f64, wanted.as_bps() as f64);
-        let is_end = wanted != was && wanted == self.on_grid(self.limits.most).as_bps() as f64;
+        let is_end = self.limits.method == RateMethod::Control
+            && wanted == self.on_grid(self.limits.most).as_bps() as f64;
         if wanted < was {
             wanted < was * (1.0 - down) && passed(self.limits.interval)
         } else {
-            (wanted > was * (1.0 + up) || is_end) && passed(self.limits.interval.max(wait_up))
+            (wanted > was * (1.0 + up) || is_end && wanted > was)
+                && passed(self.limits.interval.max(wait_up))
         }
     }
 
@@ -211,10 +251,12 @@ const OF_MEDIAN: u64 = 8;
 const BACK: f64 = 1.3;
 const BACK_FOR: Duration = Duration::from_secs(3);
 
+/// What is too much for a link comes late; what could be more is only less pretty.
+const TOO_MUCH: f64 = 0.3;
+
 /// A control costs nothing; below these changes nobody sees a difference.
 const CONTROL_DOWN: f64 = 0.01;
 const CONTROL_UP: f64 = 0.02;
-const CONTROL_UP_AFTER: Duration = Duration::from_millis(100);
 
 /// A new start costs a key frame and some frames: only for what would otherwise be late, or for a picture that is clearly better.
 const REOPEN_DOWN: f64 = 0.1;
@@ -234,6 +276,7 @@ mod tests {
         most: Bitrate::kbps(4000),
         step: Bitrate::kbps(25),
         interval: Duration::from_millis(100),
+        least_change_percent: 0,
         method: RateMethod::Control,
     };
 
@@ -296,7 +339,111 @@ mod tests {
         assert_eq!(up, Some(Bitrate::kbps(2000)));
     }
 
+    #[test]
+    fn change_that_is_not_worth_it_is_not_made_but_too_much_is_taken_back_sooner() {
+        let limits = EncoderLimits {
+            least_change_percent: 20,
+            ..LIMITS
+        };
+        let start = Instant::now();
+        let mut shared = SharedRate::new(limits, Bitrate::kbps(1500));
+        let second = Duration::from_secs(1);
+        assert_eq!(shared.update(&viewers(&[1750]), start), None);
+        assert_eq!(shared.update(&viewers(&[1425]), start + second), None);
+        let down = shared.update(&viewers(&[1375]), start + second * 2);
+        assert_eq!(down, Some(Bitrate::kbps(1375)));
+        let up = shared.update(&viewers(&[1700]), start + second * 3);
+        assert_eq!(up, Some(Bitrate::kbps(1700)));
+    }
+
+    #[test]
+    fn firmware_that_stands_no_less_is_asked_for_no_less_but_what_the_link_carries_is_known() {
+        let firmware = EncoderLimits {
+            least: Bitrate::kbps(600),
+            ..EncoderLimits::ANY
+        };
+        let mut shared = SharedRate::new(LIMITS, Bitrate::kbps(300));
+        shared.set_limits(firmware.within(Bitrate::kbps(300), Bitrate::kbps(4000)));
+        assert_eq!(shared.target(), Bitrate::kbps(600));
+        shared.update(&viewers(&[400]), Instant::now());
+        assert_eq!(shared.target(), Bitrate::kbps(600));
+        assert_eq!(shared.left(), Bitrate::kbps(400));
+    }
+
+    #[test]
+    fn configuration_that_asks_for_less_than_the_encoder_makes_gets_its_least() {
+        let firmware = EncoderLimits {
+            least: Bitrate::kbps(600),
+            most: Bitrate::kbps(2000),
+            ..EncoderLimits::ANY
+        };
+        let within = firmware.within(Bitrate::kbps(100), Bitrate::kbps(500));
+        assert_eq!(
+            (within.least, within.most),
+            (Bitrate::kbps(600), Bitrate::kbps(600))
+        );
+        let within = firmware.within(Bitrate::kbps(3000), Bitrate::kbps(9000));
+        assert_eq!(
+            (within.least, within.most),
+            (Bitrate::kbps(2000), Bitrate::kbps(2000))
+        );
+    }
+
+    fn any_limits() -> impl Strategy<Value = EncoderLimits> {
+        (
+            100u64..900,
+            0u64..5000,
+            1u64..100,
+            0u64..6000,
+            0u32..40,
+            any::<bool>(),
+        )
+            .prop_map(
+                |(least, more, step, interval, least_change_percent, reopens)| EncoderLimits {
+                    least: Bitrate::kbps(least),
+                    most: Bitrate::kbps(least + more),
+                    step: Bitrate::kbps(step),
+                    interval: Duration::from_millis(interval),
+                    least_change_percent,
+                    method: if reopens {
+                        RateMethod::Reopen
+                    } else {
+                        RateMethod::Control
+                    },
+                },
+            )
+    }
+
     proptest! {
+        #[test]
+        fn any_encoder_is_asked_only_for_what_it_takes_and_no_sooner_than_it_can(
+            limits in any_limits(),
+            steps in vec((vec(50u64..9000, 0..5), 1u64..2000), 1..60),
+        ) {
+            let mut now = Instant::now();
+            let mut shared = SharedRate::new(limits, Bitrate::kbps(1500));
+            let mut moved: Option<(Instant, Bitrate)> = None;
+            for (rates, elapsed) in steps {
+                now += Duration::from_millis(elapsed);
+                let was = shared.target();
+                if let Some(target) = shared.update(&viewers(&rates), now) {
+                    prop_assert!((limits.least..=limits.most).contains(&target));
+                    let is_end = target == limits.least;
+                    prop_assert!(is_end || target.as_bps() % limits.step.as_bps() == 0);
+                    if let Some((at, before)) = moved {
+                        prop_assert!(now >= at + limits.interval);
+                        prop_assert_eq!(before, was);
+                    }
+                    if limits.method == RateMethod::Reopen && target > was {
+                        let worth = was.as_bps() * u64::from(limits.least_change_percent) / 100;
+                        prop_assert!(target.as_bps() >= was.as_bps() + worth);
+                    }
+                    moved = Some((now, target));
+                }
+                prop_assert!(shared.left() <= shared.target());
+            }
+        }
+
         #[test]
         fn target_stays_on_the_grid_and_moves_no_faster_than_the_encoder_can(
             steps in vec((vec(50u64..9000, 0..5), 1u64..400), 1..60),

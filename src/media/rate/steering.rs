@@ -94,10 +94,12 @@ impl<V: Ord + Clone + std::fmt::Display> Steering<V> {
             .map(|at| (at, "looks at the viewers' links again"))
     }
 
-    /// A new encoder is to be told where this is: it begins with the rate of the configuration, and the whole picture. `ladder` is
-    /// what its pictures may become.
-    pub fn encoder_opened(&mut self, ladder: PictureLadder) {
+    /// A new encoder is to be told where this is: it begins with the rate of the configuration, and the whole picture. `limits` are
+    /// what it can be asked for, and `ladder` what its pictures may become.
+    pub fn encoder_opened(&mut self, limits: EncoderLimits, ladder: PictureLadder) {
         self.actions.clear();
+        self.limits = limits;
+        self.shared.set_limits(limits);
         if !ladder.is_like(&self.full) {
             self.ladder = ladder.clone();
         }
@@ -110,6 +112,15 @@ impl<V: Ord + Clone + std::fmt::Display> Steering<V> {
             self.actions
                 .push_back(Action::SetScale(self.ladder.scale()));
         }
+    }
+
+    pub fn limits(&self) -> EncoderLimits {
+        self.limits
+    }
+
+    /// What the pictures may become, from the best on.
+    pub fn fresh_ladder(&self) -> &PictureLadder {
+        &self.full
     }
 
     pub fn target(&self) -> Bitrate {
@@ -141,7 +152,7 @@ impl<V: Ord + Clone + std::fmt::Display> Steering<V> {
             debug!(%was, %target, why = %self.shared.why(), "bitrate follows the network");
             self.actions.push_back(Action::SetBitrate(target));
         }
-        if let Some(scale) = self.ladder.update(self.shared.target(), now) {
+        if let Some(scale) = self.ladder.update(self.shared.left(), now) {
             info!(%scale, target = %self.shared.target(), "picture follows the network");
             self.actions.push_back(Action::SetScale(scale));
         }
@@ -175,22 +186,20 @@ mod tests {
     use crate::media::Size;
     use crate::media::rate::{Prefer, RateMethod};
 
+    const LIMITS: EncoderLimits = EncoderLimits {
+        least: Bitrate::kbps(300),
+        most: Bitrate::kbps(4000),
+        ..EncoderLimits::ANY
+    };
     const START: Bitrate = Bitrate::kbps(1500);
 
     fn steering() -> (Steering<&'static str>, Instant) {
-        let limits = EncoderLimits {
-            least: Bitrate::kbps(300),
-            most: Bitrate::kbps(4000),
-            step: Bitrate::kbps(10),
-            interval: Duration::from_millis(100),
-            method: RateMethod::Control,
-        };
         let hd = Size {
             width: 1280,
             height: 720,
         };
         let ladder = PictureLadder::new(hd, Duration::from_micros(33_333), Prefer::Sharp, true);
-        (Steering::new(limits, START, ladder), Instant::now())
+        (Steering::new(LIMITS, START, ladder), Instant::now())
     }
 
     fn estimate(viewer: &'static str, kbps: u64) -> Input<&'static str> {
@@ -282,10 +291,53 @@ mod tests {
         steering.handle(estimate("a", 900), start);
         actions(&mut steering);
         let ladder = steering.full.clone();
-        steering.encoder_opened(ladder);
+        steering.encoder_opened(LIMITS, ladder);
         assert_eq!(
             actions(&mut steering),
             [Action::SetBitrate(Bitrate::kbps(900))]
+        );
+    }
+
+    #[test]
+    fn encoder_that_must_be_opened_again_for_it_changes_seldom_and_by_much() {
+        let (mut steering, start) = steering();
+        let wave5 = EncoderLimits {
+            interval: Duration::from_secs(5),
+            least_change_percent: 30,
+            method: RateMethod::Reopen,
+            ..LIMITS
+        };
+        let ladder = steering.full.clone();
+        steering.encoder_opened(wave5, ladder);
+        let after = |seconds| start + Duration::from_secs(seconds);
+
+        steering.handle(estimate("a", 1000), start);
+        let first = actions(&mut steering);
+        assert_eq!(first, [Action::SetBitrate(Bitrate::kbps(1000))]);
+        steering.handle(estimate("a", 800), after(3));
+        assert_eq!(actions(&mut steering), [], "too soon");
+        steering.handle(Input::Timeout, after(5));
+        let second = actions(&mut steering);
+        assert_eq!(second, [Action::SetBitrate(Bitrate::kbps(800))]);
+        steering.handle(estimate("a", 1000), after(60));
+        assert_eq!(actions(&mut steering), [], "25 % are not worth it");
+    }
+
+    #[test]
+    fn frames_are_left_out_where_the_encoder_makes_no_less_than_the_link_can_take() {
+        let (mut steering, start) = steering();
+        let firmware = EncoderLimits {
+            least: Bitrate::kbps(600),
+            ..LIMITS
+        };
+        let ladder = steering.full.clone();
+        steering.encoder_opened(firmware, ladder);
+        steering.handle(estimate("a", 400), start);
+        steering.handle(Input::Timeout, start + Duration::from_secs(3));
+        assert_eq!(steering.target(), Bitrate::kbps(600));
+        assert_eq!(
+            steering.scale().to_string(),
+            "every second frame at full size"
         );
     }
 }
