@@ -110,6 +110,8 @@ pub struct KeyFrameRules {
     pub spacing: Duration,
     /// Ask again when none came: a rate control may have skipped it.
     pub again_after: Duration,
+    /// A driver that can has no key frames but on request: the picture is refreshed piece by piece, whole in this time.
+    pub refresh: Option<Duration>,
 }
 
 /// How long to wait before something is wrong.
@@ -378,11 +380,17 @@ impl KeyFrameRules {
         let otherwise = section.required("otherwise", KeyFrameMethod::from_str, how);
         let spacing = section.required_duration("spacing", Duration::ZERO..=MINUTE);
         let again_after = section.required_duration("again_after", Duration::ZERO..=MINUTE);
+        let refresh = section.duration("refresh", Duration::from_millis(100)..=MINUTE);
+        if refresh.is_some() && method == Some(KeyFrameMethod::Wait) {
+            let what = "comes with method \"wait\": viewers would wait for a key frame for ever";
+            section.report("refresh", what.to_owned());
+        }
         Some(Self {
             method: method?,
             otherwise: otherwise?,
             spacing: spacing?,
             again_after: again_after?,
+            refresh,
         })
     }
 }

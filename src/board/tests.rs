@@ -230,6 +230,10 @@ fn every_mistake_is_told_with_file_line_and_key() {
             "x.toml:4:1: patience.unit: got \"1 ms\" when expecting a duration from \"10 ms\" to \"120 s\"",
         ),
         (
+            "kind = 'encoder'\nid = 'wave5-enc'\n[key_frames]\nrefresh = '2 s'".to_owned(),
+            "x.toml:4:1: key_frames.refresh: comes with method \"wait\": viewers would wait for a key frame for ever",
+        ),
+        (
             "kind = 'board'\nid = 'virtual'\nsoftware = 'fast'".to_owned(),
             "x.toml:3:1: software: got \"fast\" when expecting a table",
         ),

@@ -14,12 +14,15 @@ impl ControlId {
     pub const BITRATE_MODE: Self = Self(0x99_09ce);
     pub const BITRATE: Self = Self(0x99_09cf);
     pub const BITRATE_PEAK: Self = Self(0x99_09d0);
+    pub const CYCLIC_INTRA_REFRESH_MB: Self = Self(0x99_09d6);
     pub const FRAME_RC_ENABLE: Self = Self(0x99_09d7);
     pub const HEADER_MODE: Self = Self(0x99_09d8);
     pub const VBV_SIZE: Self = Self(0x99_09de);
     pub const REPEAT_SEQ_HEADER: Self = Self(0x99_09e2);
     pub const FORCE_KEY_FRAME: Self = Self(0x99_09e5);
     pub const AU_DELIMITER: Self = Self(0x99_09e7);
+    pub const INTRA_REFRESH_PERIOD: Self = Self(0x99_09ec);
+    pub const INTRA_REFRESH_PERIOD_TYPE: Self = Self(0x99_09ed);
     pub const H264_MIN_QP: Self = Self(0x99_0a61);
     pub const H264_MAX_QP: Self = Self(0x99_0a62);
     pub const H264_8X8_TRANSFORM: Self = Self(0x99_0a63);

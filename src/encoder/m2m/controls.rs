@@ -47,6 +47,9 @@ impl Controls {
         for (control, value) in &profile.controls {
             set_if_there(device, (*control).into(), i64::from(*value))?;
         }
+        if let Some(time) = profile.key_frames.refresh {
+            refresh_piece_by_piece(device, time, aim)?;
+        }
         let controls = Self {
             bitrate: device.query_control(ControlId::BITRATE)?,
             has_force_key_frame: device.query_control(ControlId::FORCE_KEY_FRAME)?.is_some(),
@@ -141,6 +144,31 @@ fn set_level(
     Ok(None)
 }
 
+/// Intra macroblocks in every frame, in place of key frames that nobody asked for. A driver without goes on as before.
+fn refresh_piece_by_piece(device: &Device, time: Duration, aim: &Aim) -> Result<(), V4l2Error> {
+    let (frames, macroblocks) = refresh(aim.size, aim.interval, time);
+    let has_period = set_if_there(device, ControlId::INTRA_REFRESH_PERIOD, frames)?;
+    if has_period {
+        set_entry(device, ControlId::INTRA_REFRESH_PERIOD_TYPE, CYCLIC)?;
+    }
+    if !has_period && !set_if_there(device, ControlId::CYCLIC_INTRA_REFRESH_MB, macroblocks)? {
+        debug!("the encoder cannot refresh the picture piece by piece");
+        return Ok(());
+    }
+    for group in [ControlId::GOP_SIZE, ControlId::H264_I_PERIOD] {
+        set_if_there(device, group, i64::MAX)?;
+    }
+    Ok(())
+}
+
+/// In how many frames, and how many macroblocks in each.
+fn refresh(size: Size, interval: Duration, time: Duration) -> (i64, i64) {
+    let frames = (time.as_secs_f64() / interval.as_secs_f64().max(1e-3)).round();
+    let frames = (frames as i64).max(1);
+    let macroblocks = i64::from(size.width.div_ceil(16)) * i64::from(size.height.div_ceil(16));
+    (frames, (macroblocks + frames - 1) / frames)
+}
+
 fn set_menu_level(device: &Device, level: Level) -> Result<bool, V4l2Error> {
     let Some(entry) = level::menu_entry(level) else {
         return Ok(false);
@@ -201,5 +229,27 @@ fn set_if_there(device: &Device, id: ControlId, value: i64) -> Result<bool, V4l2
     }
 }
 
+/// `V4L2_CID_MPEG_VIDEO_INTRA_REFRESH_PERIOD_TYPE_CYCLIC`: every macroblock has its turn.
+const CYCLIC: u32 = 1;
+
 /// No picture of use is coded below.
 const LEAST_BITRATE: i64 = 50_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_macroblock_has_its_turn_within_the_time() {
+        let hd = Size {
+            width: 1280,
+            height: 720,
+        };
+        let interval = Duration::from_secs(1) / 30;
+        let (frames, macroblocks) = refresh(hd, interval, Duration::from_secs(2));
+        assert_eq!((frames, macroblocks), (60, 60));
+        assert!(frames * macroblocks >= 80 * 45);
+        let slow = refresh(hd, Duration::from_secs(1), Duration::from_millis(100));
+        assert_eq!(slow, (1, 3600), "each frame is one");
+    }
+}
