@@ -1,7 +1,9 @@
 //! What all viewers want of the one encoder: key frames, at most one every so often; a rate; a picture that fits the rate.
 
 mod budget;
+mod division;
 mod picture;
+pub mod renditions;
 mod shared;
 pub mod steering;
 

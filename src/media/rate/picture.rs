@@ -106,6 +106,17 @@ impl PictureLadder {
         }
     }
 
+    /// Half the size from the start where the encoder can; otherwise there are fewer frames only.
+    pub fn small(size: Size, interval: Duration, can_halve: bool) -> Self {
+        Self {
+            size,
+            interval,
+            rungs: if can_halve { HALF } else { WHOLE },
+            rung: 0,
+            leaning: None,
+        }
+    }
+
     pub fn scale(&self) -> PictureScale {
         self.rungs[self.rung]
     }
@@ -190,6 +201,21 @@ const SHARP: &[PictureScale] = &[
     PictureScale {
         every: 3,
         divisor: 1,
+    },
+    PictureScale {
+        every: 3,
+        divisor: 2,
+    },
+];
+
+const HALF: &[PictureScale] = &[
+    PictureScale {
+        every: 1,
+        divisor: 2,
+    },
+    PictureScale {
+        every: 2,
+        divisor: 2,
     },
     PictureScale {
         every: 3,
