@@ -2,6 +2,7 @@
 
 pub mod file;
 mod metronome;
+pub mod tap;
 pub mod test_card;
 pub mod v4l2;
 

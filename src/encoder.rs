@@ -9,6 +9,7 @@ pub mod software;
 pub mod survey;
 
 use std::os::fd::AsFd;
+use std::sync::Arc;
 
 use crate::board::PicturePath;
 use crate::media::rate::EncoderLimits;
@@ -49,6 +50,11 @@ pub trait Encoder: AsFd + Send {
     /// with its own encoder).
     fn limits(&self) -> Option<EncoderLimits>;
 
+    /// How to open another one for the same pictures, as long as this one is open; `None` when there can be none.
+    fn another(&self) -> Option<Another> {
+        None
+    }
+
     /// Bytes of raw pictures copied or converted since it was opened. Zero copy means zero.
     fn copied_bytes(&self) -> u64;
 
@@ -73,6 +79,9 @@ pub struct Handover {
     /// Why each path before it was not taken, such as `camera-export: cannot queue a buffer: …`.
     pub refused: Vec<String>,
 }
+
+/// Opens an encoder, on whatever thread; may block.
+pub type Another = Arc<dyn Fn(Bitrate) -> Result<Box<dyn Encoder>, EncoderError> + Send + Sync>;
 
 /// What became of a frame.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ pub mod strip;
 use std::fmt;
 use std::ops::Range;
 use std::str::FromStr;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -221,18 +221,41 @@ impl Frame {
 
     /// The picture's bytes, in the layout of its format. A device's memory is mapped on the first look.
     pub fn bytes(&self) -> &[u8] {
-        match &self.lease.held {
-            Held::Memory { memory, .. } => memory,
-            Held::Device(loan) => loan.as_deref().map_or(&[], Loan::bytes),
-        }
+        self.lease.bytes()
     }
 
     /// The device's buffer that the picture is in, for an encoder that shares its memory; `None` when there are only bytes.
     pub fn loan(&self) -> Option<&dyn Loan> {
-        match &self.lease.held {
-            Held::Memory { .. } => None,
-            Held::Device(loan) => loan.as_deref(),
-        }
+        self.lease.loan()
+    }
+
+    /// The same picture twice, in the same memory, which goes home when both are dropped; and what tells of the second.
+    pub fn share(self) -> (Self, Self, Share) {
+        let lease = Arc::new(self.lease);
+        let borrower = Arc::new(());
+        let share = Share(Arc::downgrade(&borrower));
+        let frame = |borrower| Self {
+            format: self.format,
+            captured: self.captured,
+            sequence: self.sequence,
+            lease: Lease {
+                held: Held::Shared {
+                    lease: Arc::clone(&lease),
+                    _borrower: borrower,
+                },
+            },
+        };
+        (frame(None), frame(Some(borrower)), share)
+    }
+}
+
+/// Tells whether a shared picture is still in use where it was lent to.
+#[derive(Debug)]
+pub struct Share(Weak<()>);
+
+impl Share {
+    pub fn is_lent(&self) -> bool {
+        self.0.strong_count() > 0
     }
 }
 
@@ -266,9 +289,30 @@ enum Held {
     },
     /// Always there, until it goes home.
     Device(Option<Arc<dyn Loan>>),
+    /// The last to have it sends it home.
+    Shared {
+        lease: Arc<Lease>,
+        _borrower: Option<Arc<()>>,
+    },
 }
 
 impl Lease {
+    fn bytes(&self) -> &[u8] {
+        match &self.held {
+            Held::Memory { memory, .. } => memory,
+            Held::Device(loan) => loan.as_deref().map_or(&[], Loan::bytes),
+            Held::Shared { lease, .. } => lease.bytes(),
+        }
+    }
+
+    fn loan(&self) -> Option<&dyn Loan> {
+        match &self.held {
+            Held::Memory { .. } => None,
+            Held::Device(loan) => loan.as_deref(),
+            Held::Shared { lease, .. } => lease.loan(),
+        }
+    }
+
     pub fn of_device(loan: Arc<dyn Loan>) -> Self {
         Self {
             held: Held::Device(Some(loan)),
@@ -291,6 +335,7 @@ impl Drop for Lease {
                     loan.come_home();
                 }
             }
+            Held::Shared { .. } => {}
         }
     }
 }

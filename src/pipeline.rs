@@ -1,6 +1,7 @@
 //! Camera and encoder on one named thread: poll(2) on both and on a wake-up descriptor, then one turn that never blocks.
 
 pub mod feed;
+pub mod second;
 pub mod trial;
 mod turner;
 
@@ -14,6 +15,7 @@ use rustix::event::{EventfdFlags, eventfd};
 use tokio::sync::mpsc;
 
 use self::feed::Outlet;
+use self::second::Second;
 use self::turner::Turner;
 use crate::camera::{Camera, CameraError};
 use crate::encoder::{Encoder, EncoderError, Handover};
@@ -32,8 +34,8 @@ pub struct Pipeline {
 /// What a pipeline tells, in order; `Ended` is the last.
 #[derive(Debug)]
 pub enum Report {
-    /// Camera and encoder are open. The first, unless they could not be opened.
-    Opened(Encoding),
+    /// Camera and encoder are open. The first, unless they could not be opened. A second encoder can be opened as told, if so.
+    Opened(Encoding, Option<Second>),
     /// Access units came out since the last report; told at most every 250 ms, the first at once.
     Moved,
     /// The encoder stood still or failed, and is being put right: units take longer to come than they use to.
@@ -94,9 +96,18 @@ impl PipelineError {
 pub struct Parts {
     pub camera: Box<dyn Camera>,
     pub encoder: Box<dyn Encoder>,
+    second: Option<Second>,
 }
 
 impl Parts {
+    pub fn new(camera: Box<dyn Camera>, encoder: Box<dyn Encoder>) -> Self {
+        Self {
+            camera,
+            encoder,
+            second: None,
+        }
+    }
+
     fn encoding(&self) -> Encoding {
         Encoding {
             encoder: self.encoder.name().to_owned(),
@@ -162,9 +173,11 @@ impl Pipeline {
                     reports: outlets.reports.clone(),
                     result: Err(PipelineError::Panicked),
                 };
-                last_word.result = open().and_then(|parts| {
+                last_word.result = open().and_then(|mut parts| {
                     outlets.metrics.pipeline_starts.add(1);
-                    let _ = outlets.reports.send(Report::Opened(parts.encoding()));
+                    let second = parts.second.take();
+                    let opened = Report::Opened(parts.encoding(), second);
+                    let _ = outlets.reports.send(opened);
                     Turner::new(parts, outlets, theirs).run()
                 });
             })?;

@@ -37,7 +37,7 @@ use std::time::{Duration, Instant};
 use tracing::warn;
 
 use super::convert::Writer;
-use super::{Encoder, EncoderError, Handover, Submitted};
+use super::{Another, Encoder, EncoderError, Handover, Submitted};
 use crate::board::{KeyFrameMethod, Rung};
 use crate::media::rate::EncoderLimits;
 use crate::media::{AccessUnit, Bitrate, Frame};
@@ -165,6 +165,10 @@ impl Encoder for M2mEncoder {
     fn limits(&self) -> Option<EncoderLimits> {
         let blueprint = &self.setup.blueprint;
         Some(blueprint.profile.rate.limits(blueprint.aim.size))
+    }
+
+    fn another(&self) -> Option<Another> {
+        pairing::another(&self.setup)
     }
 
     fn copied_bytes(&self) -> u64 {

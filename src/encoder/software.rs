@@ -15,7 +15,7 @@ use self::coder::Coder;
 use super::convert::Converter;
 use super::convert::halved::{Halver, halved};
 use super::outbox::Outbox;
-use super::{Encoder, EncoderError, Submitted};
+use super::{Another, Encoder, EncoderError, Submitted};
 use crate::media::h264::Conditioner;
 use crate::media::rate::EncoderLimits;
 use crate::media::{AccessUnit, Bitrate, Frame, PictureFormat};
@@ -35,6 +35,7 @@ pub struct EncoderSettings {
 /// codes as coarsely as it can (720p of fast motion at 300 kbps). More pictures would only arrive later.
 #[derive(Debug)]
 pub struct SoftwareEncoder {
+    format: PictureFormat,
     /// `None` only while it is being dropped.
     mailbox: Option<SyncSender<Job>>,
     shared: Arc<Shared>,
@@ -80,6 +81,7 @@ impl SoftwareEncoder {
             })
             .map_err(start)?;
         Ok(Self {
+            format,
             mailbox: Some(mailbox),
             shared,
             worker: Some(worker),
@@ -127,6 +129,13 @@ impl Encoder for SoftwareEncoder {
             most: HIGHEST_BITRATE,
             ..EncoderLimits::ANY
         })
+    }
+
+    fn another(&self) -> Option<Another> {
+        let format = self.format;
+        Some(Arc::new(move |bitrate| {
+            Ok(Box::new(Self::open(format, EncoderSettings { bitrate })?))
+        }))
     }
 
     fn copied_bytes(&self) -> u64 {

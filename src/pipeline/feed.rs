@@ -29,6 +29,8 @@ pub struct Feed {
     outlet: Outlet,
     live: broadcast::Receiver<Arc<PackedUnit>>,
     replay: VecDeque<Arc<PackedUnit>>,
+    /// What takes its place at its next key frame.
+    next: Option<Box<Feed>>,
 }
 
 impl Outlet {
@@ -58,6 +60,7 @@ impl Outlet {
             outlet: self.clone(),
             live: self.live.subscribe(),
             replay: VecDeque::new(),
+            next: None,
         }
     }
 
@@ -97,10 +100,31 @@ impl Kept {
 impl Feed {
     /// The next unit. `Lagged` says how many were missed by being slow.
     pub async fn next(&mut self) -> Result<Arc<PackedUnit>, RecvError> {
-        match self.replay.pop_front() {
-            Some(unit) => Ok(unit),
-            None => self.live.recv().await,
+        if let Some(unit) = self.replay.pop_front() {
+            return Ok(unit);
         }
+        while let Some(next) = &mut self.next {
+            tokio::select! {
+                biased;
+                unit = next.live.recv() => match unit {
+                    Ok(unit) if unit.key_frame => {
+                        if let Some(next) = self.next.take() {
+                            *self = *next;
+                        }
+                        return Ok(unit);
+                    }
+                    Ok(_) | Err(RecvError::Lagged(_)) => {}
+                    Err(RecvError::Closed) => self.next = None,
+                },
+                unit = self.live.recv() => return unit,
+            }
+        }
+        self.live.recv().await
+    }
+
+    /// Goes on with this one from its next key frame on; until then as before.
+    pub fn change_to(&mut self, next: Self) {
+        self.next = Some(Box::new(next));
     }
 
     /// Goes back to the last key frame, when its units are kept. False when the source has to make a new one.
@@ -184,6 +208,37 @@ mod tests {
         outlet.publish(unit(1, false, 1000), false);
 
         assert!(!outlet.subscribe().rewind());
+    }
+
+    #[tokio::test]
+    async fn viewer_changes_to_another_rendition_at_its_key_frame_and_sees_no_gap_before() {
+        let (large, small) = (Outlet::new(), Outlet::new());
+        let mut feed = large.subscribe();
+        feed.change_to(small.subscribe());
+        large.publish(unit(1, true, 1000), false);
+        small.publish(unit(1, false, 100), false);
+        large.publish(unit(2, false, 1000), false);
+        assert_eq!(sequences(&mut feed, 2).await, [1, 2]);
+
+        small.publish(unit(3, true, 100), false);
+        large.publish(unit(3, false, 1000), false);
+        small.publish(unit(4, false, 100), false);
+        assert_eq!(feed.next().await.unwrap().bytes, 100);
+        assert_eq!(sequences(&mut feed, 1).await, [4]);
+    }
+
+    #[tokio::test]
+    async fn viewer_who_is_called_back_before_the_change_stays_where_it_is() {
+        let (large, small) = (Outlet::new(), Outlet::new());
+        let mut feed = large.subscribe();
+        feed.change_to(small.subscribe());
+        feed.change_to(large.subscribe());
+        small.publish(unit(1, true, 100), false);
+        large.publish(unit(1, false, 1000), false);
+        assert_eq!(sequences(&mut feed, 1).await, [1]);
+        large.publish(unit(2, true, 1000), false);
+        large.publish(unit(3, false, 1000), false);
+        assert_eq!(sequences(&mut feed, 2).await, [2, 3]);
     }
 
     #[test]

@@ -167,10 +167,7 @@ mod tests {
         let camera = TestCard::open(&settings).unwrap();
         let bitrate = Bitrate::kbps(300);
         let encoder = SoftwareEncoder::open(camera.format(), EncoderSettings { bitrate }).unwrap();
-        let parts = Parts {
-            camera: Box::new(camera),
-            encoder: Box::new(encoder),
-        };
+        let parts = Parts::new(Box::new(camera), Box::new(encoder));
 
         let patience = Duration::from_secs(20);
         let trial = Trial::run(parts, Duration::from_millis(200), patience).unwrap();

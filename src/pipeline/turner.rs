@@ -39,7 +39,9 @@ pub(super) struct Turner {
 
 impl Turner {
     pub(super) fn new(parts: Parts, outlets: Outlets, orders: Arc<Orders>) -> Self {
-        let Parts { camera, encoder } = parts;
+        let Parts {
+            camera, encoder, ..
+        } = parts;
         let format = camera.format();
         info!(size = %format.size, fourcc = %format.fourcc, interval = ?format.interval, "camera and encoder are open");
         Self {

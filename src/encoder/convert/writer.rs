@@ -137,6 +137,11 @@ impl Writer {
         })
     }
 
+    /// Another that does the same.
+    pub fn another(&self) -> Result<Self, EncoderError> {
+        Self::new(self.from, self.to)
+    }
+
     /// Returns how many bytes of picture were written. An error is about this frame alone.
     pub fn write(&mut self, frame: &Frame, room: Buffers<'_>) -> Result<u64, EncoderError> {
         self.try_write(frame, room)

@@ -22,7 +22,7 @@ use crate::board::PicturePath;
 use crate::camera::v4l2::{Negotiated, V4l2Camera};
 use crate::camera::{Camera, CameraError, SharedBuffer};
 use crate::encoder::convert::{Target, Writer};
-use crate::encoder::{EncoderError, Handover};
+use crate::encoder::{Another, EncoderError, Handover};
 use crate::media::{Bitrate, Fourcc, PictureFormat};
 use crate::pipeline::PipelineError;
 use crate::v4l2::heap::Heap;
@@ -325,6 +325,36 @@ impl Candidate {
             profile: Arc::clone(&self.profile),
         }
     }
+}
+
+/// A second instance for the same pictures: it reads the memory that they are in already, or has its own copies.
+///
+/// How many instances a driver has is found by opening one.
+pub(super) fn another(setup: &Setup) -> Option<Another> {
+    let (name, handover) = (setup.name.clone(), setup.handover.clone());
+    let blueprint = setup.blueprint.clone();
+    let writer = match &setup.writer {
+        Some(writer) => Some(writer.another().ok()?),
+        None => None,
+    };
+    Some(Arc::new(move |bitrate| {
+        let mut blueprint = blueprint.clone();
+        let size = blueprint.aim.size;
+        blueprint.aim.bitrate = blueprint.profile.rate.fit(bitrate, size);
+        let session = open(&blueprint).map_err(|refusal| EncoderError::Refused {
+            encoder: name.clone(),
+            refusal,
+        })?;
+        let setup = Setup {
+            name: name.clone(),
+            handover: handover.clone(),
+            blueprint,
+            writer: writer.as_ref().map(Writer::another).transpose()?,
+            // That the second is given up says nothing of the first.
+            standing: Arc::default(),
+        };
+        Ok(Box::new(M2mEncoder::new(session, setup)?))
+    }))
 }
 
 struct Pair {

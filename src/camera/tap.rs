@@ -1,0 +1,272 @@
+//! One camera's pictures for two encoders: a picture is lent twice, and goes home when both are done with it.
+//!
+//! The camera's first encoder comes first. The second gets the newest picture while it holds no other: of the camera's few
+//! slots it never has more than one that the first has not. While nobody takes the pictures, nothing is done to them; sharing one
+//! costs two allocations of some bytes and no copy.
+
+use std::fmt;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustix::event::{EventfdFlags, eventfd};
+
+use super::{Camera, CameraError, SharedBuffer};
+use crate::media::{Frame, PictureFormat, Share};
+
+/// A camera that somebody may take pictures from on the way.
+pub struct Tapped {
+    camera: Box<dyn Camera>,
+    tap: Arc<Pipe>,
+    /// What the second encoder has, or had.
+    lent: Option<Share>,
+}
+
+/// Where the same pictures can be had once more.
+#[derive(Clone, Debug)]
+pub struct Tap(Arc<Pipe>);
+
+/// The same camera, for the second encoder.
+#[derive(Debug)]
+pub struct TapCamera(Arc<Pipe>);
+
+#[derive(Debug)]
+struct Pipe {
+    format: PictureFormat,
+    bell: OwnedFd,
+    is_open: AtomicBool,
+    /// At most one: a newer one takes its place.
+    offered: Mutex<Option<Frame>>,
+}
+
+impl Tapped {
+    pub fn new(camera: Box<dyn Camera>) -> Result<(Self, Tap), CameraError> {
+        let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(|errno| {
+            CameraError::Device {
+                camera: "of the first encoder".into(),
+                what: "share the pictures",
+                source: errno.into(),
+            }
+        })?;
+        let pipe = Arc::new(Pipe {
+            format: camera.format(),
+            bell,
+            is_open: AtomicBool::new(false),
+            offered: Mutex::new(None),
+        });
+        let tapped = Self {
+            camera,
+            tap: Arc::clone(&pipe),
+            lent: None,
+        };
+        Ok((tapped, Tap(pipe)))
+    }
+
+    /// Hands the picture to the second encoder, too, when that has room.
+    fn share(&mut self, frame: Frame) -> Frame {
+        let is_wanted = self.tap.is_open.load(Ordering::Acquire);
+        if !is_wanted || self.lent.as_ref().is_some_and(Share::is_lent) {
+            return frame;
+        }
+        let (first, second, share) = frame.share();
+        self.lent = Some(share);
+        self.tap.offer(second);
+        first
+    }
+}
+
+impl Camera for Tapped {
+    fn format(&self) -> PictureFormat {
+        self.camera.format()
+    }
+
+    fn try_frame(&mut self) -> Result<Option<Frame>, CameraError> {
+        let frame = self.camera.try_frame()?;
+        Ok(frame.map(|frame| self.share(frame)))
+    }
+
+    fn damaged_frames(&self) -> u64 {
+        self.camera.damaged_frames()
+    }
+
+    fn shared_buffers(&self) -> &[SharedBuffer] {
+        self.camera.shared_buffers()
+    }
+}
+
+impl AsFd for Tapped {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.camera.as_fd()
+    }
+}
+
+impl fmt::Debug for Tapped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tapped")
+            .field("tap", &self.tap)
+            .field("lent", &self.lent)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Tapped {
+    fn drop(&mut self) {
+        self.tap.close();
+    }
+}
+
+impl Tap {
+    /// From here on pictures come. Dropping it, they come no more; and none come when the camera is closed.
+    pub fn open(&self) -> TapCamera {
+        self.0.is_open.store(true, Ordering::Release);
+        TapCamera(Arc::clone(&self.0))
+    }
+}
+
+impl Camera for TapCamera {
+    fn format(&self) -> PictureFormat {
+        self.0.format
+    }
+
+    fn try_frame(&mut self) -> Result<Option<Frame>, CameraError> {
+        let _ = rustix::io::read(&self.0.bell, &mut [0u8; 8]);
+        Ok(self.0.take())
+    }
+}
+
+impl AsFd for TapCamera {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.bell.as_fd()
+    }
+}
+
+impl Drop for TapCamera {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+impl Pipe {
+    fn offer(&self, frame: Frame) {
+        *self.offered.lock().unwrap_or_else(PoisonError::into_inner) = Some(frame);
+        // Only a full counter can refuse, and then the descriptor is readable anyway.
+        let _ = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
+    }
+
+    fn take(&self) -> Option<Frame> {
+        self.offered
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+    }
+
+    /// What waits goes home.
+    fn close(&self) {
+        self.is_open.store(false, Ordering::Release);
+        drop(self.take());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::media::{Fourcc, MediaTime, Size, SlotPool};
+
+    const FORMAT: PictureFormat = PictureFormat {
+        fourcc: Fourcc::YU12,
+        size: Size {
+            width: 16,
+            height: 16,
+        },
+        stride: 16,
+        interval: Duration::from_millis(33),
+    };
+
+    /// A camera of two slots that has a picture whenever it is asked.
+    struct TwoSlots {
+        pool: SlotPool,
+        sequence: u32,
+        bell: OwnedFd,
+    }
+
+    impl Camera for TwoSlots {
+        fn format(&self) -> PictureFormat {
+            FORMAT
+        }
+
+        fn try_frame(&mut self) -> Result<Option<Frame>, CameraError> {
+            self.sequence += 1;
+            let lease = self.pool.lend(|memory| memory.resize(384, 7));
+            let captured = MediaTime::from_monotonic(Duration::from_secs(1));
+            Ok(lease.map(|lease| Frame::new(FORMAT, captured, self.sequence, lease)))
+        }
+    }
+
+    impl AsFd for TwoSlots {
+        fn as_fd(&self) -> BorrowedFd<'_> {
+            self.bell.as_fd()
+        }
+    }
+
+    fn tapped() -> (Tapped, Tap) {
+        let camera = TwoSlots {
+            pool: SlotPool::new(2, 384),
+            sequence: 0,
+            bell: eventfd(0, EventfdFlags::CLOEXEC).unwrap(),
+        };
+        Tapped::new(Box::new(camera)).unwrap()
+    }
+
+    #[test]
+    fn both_encoders_see_the_same_memory_and_it_goes_home_when_both_are_done() {
+        let (mut camera, tap) = tapped();
+        let mut second = tap.open();
+        let first = camera.try_frame().unwrap().unwrap();
+        let other = second.try_frame().unwrap().unwrap();
+        assert_eq!(first.bytes().as_ptr(), other.bytes().as_ptr());
+        assert_eq!((first.sequence, other.sequence), (1, 1));
+
+        drop(first);
+        let next = camera.try_frame().unwrap();
+        assert!(next.is_some(), "the other slot");
+        assert!(camera.try_frame().unwrap().is_none(), "both are lent");
+        drop(other);
+        assert!(camera.try_frame().unwrap().is_some());
+    }
+
+    #[test]
+    fn second_encoder_that_is_slow_holds_one_picture_and_no_more() {
+        let (mut camera, tap) = tapped();
+        let mut second = tap.open();
+        drop(camera.try_frame().unwrap());
+        let held = second.try_frame().unwrap().unwrap();
+        for _ in 0..10 {
+            assert!(camera.try_frame().unwrap().is_some());
+            assert!(second.try_frame().unwrap().is_none());
+        }
+        drop(held);
+        drop(camera.try_frame().unwrap());
+        assert_eq!(second.try_frame().unwrap().unwrap().sequence, 12);
+    }
+
+    #[test]
+    fn nothing_is_shared_while_nobody_wants_it() {
+        let (mut camera, tap) = tapped();
+        drop(camera.try_frame().unwrap());
+        assert!(camera.lent.is_none());
+        drop(tap.open());
+        drop(camera.try_frame().unwrap());
+        assert!(camera.lent.is_none());
+    }
+
+    #[test]
+    fn picture_that_nobody_fetched_goes_home_with_the_camera() {
+        let (mut camera, tap) = tapped();
+        let mut second = tap.open();
+        drop(camera.try_frame().unwrap());
+        drop(camera);
+        assert!(second.try_frame().unwrap().is_none());
+    }
+}
