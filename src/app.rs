@@ -10,6 +10,7 @@ pub mod profiles;
 mod robot;
 mod route;
 mod seat;
+mod small;
 mod status;
 mod steering;
 

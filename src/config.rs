@@ -70,8 +70,28 @@ pub struct CameraConfig {
     pub bitrate: BitrateRange,
     /// What to give up first when the viewers' links are too narrow.
     pub prefer: Prefer,
+    /// How many encodes of its pictures there may be at a time.
+    pub renditions: Renditions,
     /// Camera and encoder run even when nobody watches: viewers join faster, and the robot pays for it.
     pub keep_warm: bool,
+}
+
+/// How many encodes of a camera's pictures there may be at a time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Renditions {
+    #[default]
+    One,
+    /// A second, smaller one while some viewers' links are much slower than others'.
+    Two,
+}
+
+impl Renditions {
+    pub fn count(self) -> u8 {
+        match self {
+            Self::One => 1,
+            Self::Two => 2,
+        }
+    }
 }
 
 /// `min` ≤ `start` ≤ `max`.
@@ -248,6 +268,7 @@ impl Default for CameraConfig {
             encoder: EncoderChoice::Auto,
             bitrate: BitrateRange::default(),
             prefer: Prefer::default(),
+            renditions: Renditions::default(),
             keep_warm: false,
         }
     }

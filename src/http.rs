@@ -79,8 +79,26 @@ pub struct CameraStatus {
     pub target_because: String,
     /// How many frames, how large.
     pub picture: String,
+    /// The second rendition for slow viewers, where the configuration wants one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub small: Option<SmallStatus>,
     pub relays: Vec<RelayStatus>,
     pub viewers: Vec<ViewerStatus>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SmallStatus {
+    /// asleep, starting, running, stopping, or refused and why.
+    pub state: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub encoder: Option<String>,
+    pub target_kbps: f64,
+    pub target_because: String,
+    pub picture: String,
+    pub viewers: usize,
+    /// Raw picture bytes copied or converted for one of its frames.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub copied_bytes_per_frame: Option<u64>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -104,6 +122,8 @@ pub struct RelayStatus {
 pub struct ViewerStatus {
     pub id: String,
     pub connected: bool,
+    /// large or small.
+    pub rendition: String,
     /// RTP packets, without retransmissions.
     pub packets: u64,
     /// RTP payload bytes, without retransmissions.

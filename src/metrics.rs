@@ -1,6 +1,7 @@
 //! Counters that the parts add to and `/metrics` reads, in Prometheus' text exposition format.
 
 use std::fmt::Write;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -86,6 +87,18 @@ pub struct CameraGauges {
     /// What the encoder is asked for; `None` when it decides itself.
     pub target: Option<Bitrate>,
     pub each: Vec<ViewerGauges>,
+    /// Where the configuration wants a second rendition.
+    pub small: Option<SmallGauges>,
+}
+
+/// The second rendition: what it counts, and its present.
+#[derive(Clone, Debug, Default)]
+pub struct SmallGauges {
+    pub metrics: Arc<CameraMetrics>,
+    pub running: bool,
+    /// They are among the camera's viewers, too.
+    pub viewers: usize,
+    pub target: Bitrate,
 }
 
 /// One viewer's present. `None` where its browser reports nothing about packets.
@@ -176,6 +189,24 @@ pub fn exposition(cameras: &[(&str, &CameraMetrics, CameraGauges)]) -> String {
             |g| g.target.unwrap_or_default().as_bps(),
         ),
     ];
+    type SmallGauge = fn(&SmallGauges) -> u64;
+    let of_small: [(&str, &str, SmallGauge); 3] = [
+        (
+            "small_rendition_running",
+            "1 while the second encoder is open.",
+            |s| u64::from(s.running),
+        ),
+        (
+            "small_rendition_viewers",
+            "Viewers of the smaller rendition now.",
+            |s| s.viewers as u64,
+        ),
+        (
+            "small_rendition_target_bits_per_second",
+            "What the second encoder is asked for.",
+            |s| s.target.as_bps(),
+        ),
+    ];
     type ViewerGauge = fn(&ViewerGauges) -> Option<f64>;
     let of_viewers: [(&str, &str, &str, ViewerGauge); 5] = [
         (
@@ -226,8 +257,12 @@ pub fn exposition(cameras: &[(&str, &CameraMetrics, CameraGauges)]) -> String {
     let mut text = Text(String::new());
     for (name, help, read) in counters {
         text.head(&format!("{name}_total"), "counter", help);
-        for (camera, metrics, _) in cameras {
+        for (camera, metrics, gauges) in cameras {
             text.line(&format!("{name}_total"), camera, "", read(metrics).value());
+            if let Some(small) = gauges.small.as_ref().filter(|_| is_of_encoder(name)) {
+                let value = read(&small.metrics).value();
+                text.line(&format!("{name}_total"), camera, SMALL, value);
+            }
         }
     }
     for (name, help, read) in gauges {
@@ -244,6 +279,14 @@ pub fn exposition(cameras: &[(&str, &CameraMetrics, CameraGauges)]) -> String {
     for (camera, _, gauges) in cameras {
         if let Some(path) = gauges.path {
             text.line("picture_path", camera, &format!(",path=\"{path}\""), 1);
+        }
+    }
+    for (name, help, read) in of_small {
+        text.head(name, "gauge", help);
+        for (camera, _, gauges) in cameras {
+            if let Some(small) = &gauges.small {
+                text.line(name, camera, "", read(small));
+            }
         }
     }
     for (name, kind, help, read) in of_viewers {
@@ -265,6 +308,13 @@ pub fn exposition(cameras: &[(&str, &CameraMetrics, CameraGauges)]) -> String {
     }
     text.0
 }
+
+/// Counted for each rendition; the large one's lines have no label for it.
+fn is_of_encoder(counter: &str) -> bool {
+    counter.starts_with("encoder_") || counter == "copied_bytes"
+}
+
+const SMALL: &str = ",rendition=\"small\"";
 
 /// A label's value. Viewers name themselves, in printable ASCII.
 fn escaped(value: &str) -> String {
@@ -341,12 +391,20 @@ mod tests {
                     sent: Bitrate::kbps(250),
                     ..Default::default()
                 }],
+                small: Some(SmallGauges {
+                    viewers: 2,
+                    ..Default::default()
+                }),
                 ..Default::default()
             },
         )]);
 
         assert!(text.contains("# TYPE rovercast_encoder_frames_total counter"));
         assert!(text.contains("rovercast_encoder_frames_total{camera=\"front\"} 3"));
+        assert!(
+            text.contains("rovercast_encoder_frames_total{camera=\"front\",rendition=\"small\"} 0")
+        );
+        assert!(text.contains("rovercast_small_rendition_viewers{camera=\"front\"} 2"));
         assert!(text.contains("rovercast_pipeline_running{camera=\"front\"} 1"));
         assert!(text.contains(
             "rovercast_viewer_sent_bits_per_second{camera=\"front\",viewer=\"a\\\"b\"} 250000"

@@ -25,6 +25,8 @@ mod network;
 mod outages;
 #[path = "browser/picture.rs"]
 mod picture;
+#[path = "browser/renditions.rs"]
+mod renditions;
 #[path = "browser/turn.rs"]
 mod turn;
 

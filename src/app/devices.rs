@@ -11,7 +11,7 @@ use crate::camera::file::FileCamera;
 use crate::camera::test_card::{TestCard, TestCardSettings};
 use crate::camera::v4l2::{CameraSettings, FORMATS, Negotiated, Whereabouts};
 use crate::camera::{Camera, CameraError};
-use crate::config::{CameraConfig, EncoderChoice, Source, frame_interval};
+use crate::config::{CameraConfig, EncoderChoice, Renditions, Source, frame_interval};
 use crate::encoder::m2m::{Candidate, M2mSettings, Standing, candidates};
 use crate::encoder::pass_through::PassThrough;
 use crate::encoder::{Encoder, EncoderError};
@@ -46,7 +46,13 @@ pub(super) fn opener(
 ) -> impl FnOnce() -> Result<Parts, PipelineError> + Send + 'static {
     let config = config.clone();
     let devices = Arc::clone(devices);
-    move || open(&config, &devices)
+    move || {
+        let parts = open(&config, &devices)?;
+        match config.renditions {
+            Renditions::One => Ok(parts),
+            Renditions::Two => parts.shared(),
+        }
+    }
 }
 
 fn open(config: &CameraConfig, devices: &Devices) -> Result<Parts, PipelineError> {
@@ -78,7 +84,7 @@ fn open(config: &CameraConfig, devices: &Devices) -> Result<Parts, PipelineError
     tell_when_there_is_none(config, devices);
     tell_when_too_much(camera.format(), devices.known.board());
     let encoder = encoder_without_device(config, camera.format())?;
-    Ok(Parts { camera, encoder })
+    Ok(Parts::new(camera, encoder))
 }
 
 fn with_candidate(
@@ -104,10 +110,7 @@ fn with_candidate(
                 .paths(known.board(), camera.driver(), profile);
             let candidate = candidate.clone().over(paths);
             let (camera, encoder) = candidate.pair(&mut camera, settings, standing)?;
-            return Ok(Parts {
-                camera: Box::new(camera),
-                encoder: Box::new(encoder),
-            });
+            return Ok(Parts::new(Box::new(camera), Box::new(encoder)));
         }
         None => own_pictures(config)?,
     };
@@ -116,7 +119,7 @@ fn with_candidate(
     } else {
         Box::new(candidate.open_for(camera.format(), settings, standing)?)
     };
-    Ok(Parts { camera, encoder })
+    Ok(Parts::new(camera, encoder))
 }
 
 fn tell_when_there_is_none(config: &CameraConfig, devices: &Devices) {

@@ -139,7 +139,7 @@ impl Robot {
         let steering = self
             .seats
             .iter()
-            .filter_map(|seat| seat.steering.poll_timeout());
+            .filter_map(|seat| seat.renditions.poll_timeout());
         let first = sessions
             .chain(steering)
             .chain(self.supervisor.poll_timeout())
@@ -238,7 +238,7 @@ impl Robot {
                 }
             }
             while let Some(action) = self.supervisor.poll_action() {
-                self.perform(action);
+                self.perform(action, now);
                 acted = true;
             }
             if !acted {
@@ -247,7 +247,7 @@ impl Robot {
         }
     }
 
-    fn perform(&mut self, action: Action) {
+    fn perform(&mut self, action: Action, now: Instant) {
         match action {
             Action::Start { camera } => self.seats[camera].start_pipeline(),
             Action::Stop { camera, why } => {
@@ -259,7 +259,7 @@ impl Robot {
                         "no picture for too long, opening camera and encoder again"
                     );
                 }
-                self.seats[camera].stop_pipeline();
+                self.seats[camera].stop_pipeline(now);
             }
             Action::FeedWatchdog => systemd::watchdog(),
             Action::Status(line) => systemd::status(&line),

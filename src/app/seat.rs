@@ -11,14 +11,16 @@ use tracing::{debug, info, warn};
 use super::devices::{self, Devices};
 use super::line::{Expected, Line, Seated, Viewer};
 use super::profiles::FoundProfiles;
-use super::steering::{Place, steering};
+use super::small::Small;
+use super::steering::{Place, renditions};
 use super::with_sources;
 use crate::config::CameraConfig;
 use crate::media::h264::ProfileLevelId;
-use crate::media::rate::steering::Steering;
+use crate::media::rate::renditions::Renditions;
 use crate::metrics::CameraMetrics;
 use crate::network::Network;
 use crate::pipeline::feed::Outlet;
+use crate::pipeline::second::Second;
 use crate::pipeline::{self, Encoding, Outlets, Pipeline};
 use crate::relay::client::LinkEvent;
 use crate::relay::session::{Action, Input, LinkState};
@@ -39,7 +41,8 @@ pub(super) struct Seat {
     reach: Reach,
     opened: Option<Opened>,
     pub(super) pipeline: Option<Pipeline>,
-    pub(super) steering: Steering<Place>,
+    pub(super) renditions: Renditions<Place>,
+    pub(super) small: Small,
     outlets: Outlets,
     reports: mpsc::UnboundedReceiver<pipeline::Report>,
     /// Peers that say good-bye to their browsers; each goes when its channel ends.
@@ -49,6 +52,7 @@ pub(super) struct Seat {
 /// What encodes now, and what the counters were when it began.
 struct Opened {
     encoding: Encoding,
+    second: Option<Second>,
     copied_bytes: u64,
     units: u64,
 }
@@ -56,6 +60,7 @@ struct Opened {
 /// Something that happened at a seat.
 pub(super) enum Event {
     Pipeline(pipeline::Report),
+    Small(pipeline::Report),
     Link {
         line: usize,
         event: LinkEvent,
@@ -93,7 +98,8 @@ impl Seat {
             metrics: Arc::clone(&metrics),
         };
         Self {
-            steering: steering(&config),
+            renditions: renditions(&config),
+            small: Small::new(),
             devices: Arc::new(Devices::of(&config, known)),
             config,
             metrics,
@@ -125,6 +131,9 @@ impl Seat {
     pub(super) fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
         if let Poll::Ready(Some(report)) = self.reports.poll_recv(cx) {
             return Poll::Ready(Event::Pipeline(report));
+        }
+        if let Poll::Ready(Some(report)) = self.small.poll_report(cx) {
+            return Poll::Ready(Event::Small(report));
         }
         for (line, at) in self.lines.iter_mut().enumerate() {
             if let Poll::Ready(Some(event)) = at.events.poll_recv(cx) {
@@ -163,10 +172,11 @@ impl Seat {
         match event {
             Event::Pipeline(pipeline::Report::Moved) => return Some(News::Moved),
             Event::Pipeline(pipeline::Report::Recovering) => return Some(News::Recovering),
-            Event::Pipeline(pipeline::Report::Opened(encoding)) => {
-                self.encoder_opened(&encoding);
+            Event::Pipeline(pipeline::Report::Opened(encoding, second)) => {
+                self.encoder_opened(&encoding, second.is_some(), now);
                 self.opened = Some(Opened {
                     encoding,
+                    second,
                     copied_bytes: self.metrics.copied_bytes.value(),
                     units: self.metrics.units.value(),
                 });
@@ -175,11 +185,13 @@ impl Seat {
             Event::Pipeline(pipeline::Report::Ended(result)) => {
                 self.pipeline = None;
                 self.opened = None;
+                self.camera_closes(now);
                 if let Err(error) = &result {
                     self.turn_away_expected(&with_sources(error), now);
                 }
                 return Some(News::Ended(result));
             }
+            Event::Small(report) => self.small_told(report, now),
             Event::Link { line, event } => self.lines[line].hear(event, now),
             Event::Peer {
                 line,
@@ -294,7 +306,8 @@ impl Seat {
         }
     }
 
-    pub(super) fn stop_pipeline(&self) {
+    pub(super) fn stop_pipeline(&mut self, now: Instant) {
+        self.camera_closes(now);
         match &self.pipeline {
             Some(pipeline) => pipeline.stop(),
             None => debug!("pipeline has ended already"),
@@ -309,11 +322,23 @@ impl Seat {
 
     /// Nothing is left that would want to say good-bye.
     pub(super) fn is_closed(&self) -> bool {
-        self.pipeline.is_none() && self.leaving.is_empty() && self.lines.iter().all(Line::is_closed)
+        self.pipeline.is_none()
+            && self.small.pipeline.is_none()
+            && self.leaving.is_empty()
+            && self.lines.iter().all(Line::is_closed)
     }
 
     pub(super) fn is_running(&self) -> bool {
         self.pipeline.is_some()
+    }
+
+    /// How a second encoder is opened, while there can be one.
+    pub(super) fn second(&self) -> Option<Second> {
+        self.opened.as_ref()?.second.clone()
+    }
+
+    pub(super) fn large_units(&self) -> &Outlet {
+        &self.outlets.units
     }
 
     pub(super) fn encoding(&self) -> Option<&Encoding> {

@@ -1,16 +1,19 @@
 //! The present in words and numbers, for `/status` and `/metrics`.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::line::{Line, Viewer};
 use super::robot::Robot;
 use super::seat::Seat;
 use super::steering::Place;
+use crate::config::Renditions;
 use crate::encoder::m2m::left_behind;
-use crate::http::{CameraStatus, RelayStatus, Status, ViewerLinkStatus, ViewerStatus};
+use crate::http::{CameraStatus, RelayStatus, SmallStatus, Status, ViewerLinkStatus, ViewerStatus};
 use crate::media::Bitrate;
 use crate::media::rate::PictureScale;
-use crate::metrics::{CameraGauges, ViewerGauges, exposition};
+use crate::media::rate::renditions::Rendition;
+use crate::metrics::{CameraGauges, SmallGauges, ViewerGauges, exposition};
 use crate::relay::session::{LinkState, LinkStatus};
 use crate::supervisor::{CameraState, Supervisor};
 use crate::viewer::ViewerId;
@@ -38,6 +41,7 @@ pub(super) fn metrics(robot: &Robot) -> String {
         .seats
         .iter()
         .map(|seat| {
+            let large = seat.renditions.of(Rendition::Large);
             let gauges = CameraGauges {
                 running: seat.is_running(),
                 viewers: seat.viewers(),
@@ -48,8 +52,9 @@ pub(super) fn metrics(robot: &Robot) -> String {
                 path: seat
                     .encoding()
                     .and_then(|it| Some(it.handover.as_ref()?.path)),
-                target: seat.follows.then(|| seat.steering.target()),
+                target: seat.follows.then(|| large.target()),
                 each: viewer_gauges(seat),
+                small: small_gauges(seat),
             };
             (seat.config.name(), &*seat.metrics, gauges)
         })
@@ -67,6 +72,7 @@ fn camera(seat: &Seat, index: usize, supervisor: &Supervisor, now: Instant) -> C
         | CameraState::Stopping { .. } => None,
     };
     let handover = seat.encoding().and_then(|it| it.handover.as_ref());
+    let large = seat.renditions.of(Rendition::Large);
     CameraStatus {
         id: seat.config.name().into(),
         source: seat.config.source.to_string(),
@@ -81,20 +87,65 @@ fn camera(seat: &Seat, index: usize, supervisor: &Supervisor, now: Instant) -> C
         profile_level_id: seat.profile.map(|profile| profile.to_string()),
         damaged_frames: seat.metrics.frames_damaged.value(),
         relays: seat.lines.iter().map(|line| relay(line, now)).collect(),
-        target_kbps: seat.follows.then(|| kbps(seat.steering.target())),
+        target_kbps: seat.follows.then(|| kbps(large.target())),
         target_because: match seat.follows {
-            true => seat.steering.why().to_string(),
+            true => large.why().to_string(),
             false => "the camera has an encoder of its own, which decides".into(),
         },
         picture: match seat.follows {
-            true => seat.steering.scale(),
+            true => large.scale(),
             false => PictureScale::FULL,
         }
         .to_string(),
+        small: small(seat),
         viewers: (0..seat.lines.len())
             .flat_map(|line| viewers(seat, line))
             .collect(),
     }
+}
+
+/// `None` where the configuration wants one rendition.
+fn small(seat: &Seat) -> Option<SmallStatus> {
+    if seat.config.renditions == Renditions::One {
+        return None;
+    }
+    let steering = seat.renditions.of(Rendition::Small);
+    let metrics = &seat.small.metrics;
+    let copied = metrics.copied_bytes.value();
+    let state = match (seat.encoding(), seat.second()) {
+        (Some(encoding), None) => format!("refused: {} allows no second", encoding.encoder),
+        (Some(_), Some(_)) | (None, _) => seat.renditions.small().to_string(),
+    };
+    Some(SmallStatus {
+        state,
+        encoder: seat.small.encoding.as_ref().map(|it| it.encoder.clone()),
+        target_kbps: kbps(steering.target()),
+        target_because: steering.why().to_string(),
+        picture: steering.scale().to_string(),
+        viewers: on_small(seat),
+        copied_bytes_per_frame: copied.checked_div(metrics.units.value()),
+    })
+}
+
+fn small_gauges(seat: &Seat) -> Option<SmallGauges> {
+    (seat.config.renditions == Renditions::Two).then(|| SmallGauges {
+        metrics: Arc::clone(&seat.small.metrics),
+        running: seat.small.pipeline.is_some(),
+        viewers: on_small(seat),
+        target: seat.renditions.of(Rendition::Small).target(),
+    })
+}
+
+fn on_small(seat: &Seat) -> usize {
+    let places = seat.lines.iter().enumerate().flat_map(|(line, at)| {
+        at.viewers.keys().map(move |viewer| Place {
+            line,
+            viewer: viewer.clone(),
+        })
+    });
+    places
+        .filter(|place| seat.renditions.rendition(place) == Rendition::Small)
+        .count()
 }
 
 fn relay(line: &Line, now: Instant) -> RelayStatus {
@@ -126,10 +177,12 @@ fn viewers(seat: &Seat, index: usize) -> impl Iterator<Item = ViewerStatus> {
             line: index,
             viewer: id.clone(),
         };
-        let is_behind = seat.steering.is_behind(&place);
+        let rendition = seat.renditions.rendition(&place);
+        let is_behind = seat.renditions.of(rendition).is_behind(&place);
         ViewerStatus {
             id: id.to_string(),
             connected,
+            rendition: rendition.to_string(),
             packets: statistics.packets,
             bytes: statistics.bytes,
             nacked_packets: statistics.nacked_packets,

@@ -48,6 +48,7 @@ fn write_camera(out: &mut String, camera: &CameraConfig) -> fmt::Result {
         bitrate.min, bitrate.start, bitrate.max
     )?;
     writeln!(out, "prefer = {}", quoted(&camera.prefer.to_string()))?;
+    writeln!(out, "renditions = {}", camera.renditions.count())?;
     writeln!(out, "keep_warm = {}", camera.keep_warm)
 }
 

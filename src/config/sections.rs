@@ -15,7 +15,7 @@ use super::text;
 use super::{
     Auth, BackoffConfig, BitrateRange, CameraConfig, CameraId, ClientCertificate, Config,
     Credential, EncoderChoice, HttpConfig, IcePolicy, IceServerConfig, PortRange, ProxyConfig,
-    RelayConfig, RobotId, Source, TurnLogin, WebrtcConfig, frame_interval,
+    RelayConfig, Renditions, RobotId, Source, TurnLogin, WebrtcConfig, frame_interval,
 };
 
 /// What comes back may be used only when nothing was reported.
@@ -64,6 +64,11 @@ fn camera(section: &mut Section<'_, '_>) -> CameraConfig {
         prefer: section
             .parsed("prefer", Prefer::from_str)
             .unwrap_or(default.prefer),
+        renditions: match section.whole("renditions", 1..=2) {
+            Some(2) => Renditions::Two,
+            Some(_) => Renditions::One,
+            None => default.renditions,
+        },
         keep_warm: section.flag("keep_warm").unwrap_or(default.keep_warm),
     }
 }

@@ -77,6 +77,7 @@ fn a_name_is_all_that_a_robot_needs() {
          encoder = \"auto\"\n\
          bitrate = { min = \"300 kbps\", start = \"1.5 Mbps\", max = \"4 Mbps\" }\n\
          prefer = \"smooth\"\n\
+         renditions = 1\n\
          keep_warm = false\n\
          \n\
          [webrtc]\n\
@@ -101,6 +102,7 @@ fn every_key_of_the_design_is_read() {
     assert_eq!(camera.encoder, EncoderChoice::Device("/dev/video11".into()));
     assert_eq!(camera.bitrate.start, Bitrate::kbps(800));
     assert_eq!(camera.prefer, Prefer::Sharp);
+    assert_eq!(camera.renditions, Renditions::Two);
     assert!(camera.keep_warm);
     let relay = config.relay.as_ref().unwrap();
     assert_eq!(relay.url.as_str(), "wss://relay.example.com/webrtc-relay");
@@ -600,6 +602,7 @@ fps = 25
 encoder = "/dev/video11"
 bitrate = { min = "200 kbps", start = "800 kbps", max = "2 Mbps" }
 prefer = "sharp"
+renditions = 2
 keep_warm = true
 
 [relay]

@@ -136,6 +136,7 @@ enum Command {
     Answer(String),
     Candidate(IceCandidate),
     Network(NetworkChange),
+    Watch(Feed),
     Close,
 }
 
@@ -145,6 +146,7 @@ impl Command {
             Self::Answer(_) => "answer",
             Self::Candidate(_) => "candidate",
             Self::Network(_) => "network change",
+            Self::Watch(_) => "another rendition",
             Self::Close => "close",
         }
     }
@@ -186,6 +188,11 @@ impl Peer {
     /// The robot's network changed: another offer may follow, with the addresses that there are now.
     pub fn network_changed(&self, change: NetworkChange) {
         self.command(Command::Network(change));
+    }
+
+    /// From the next key frame of these units on, they are sent.
+    pub fn watch(&self, units: Feed) {
+        self.command(Command::Watch(units));
     }
 
     /// Says good-bye to the browser; `Ended` follows within half a second.

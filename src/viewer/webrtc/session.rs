@@ -137,12 +137,16 @@ impl Session {
             }
             let timeout = self.viewer.poll_timeout().map(|(at, _why)| at);
             input = tokio::select! {
-                command = commands.recv() => Some(match command {
-                    Some(Command::Answer(sdp)) => Input::Answer(sdp),
-                    Some(Command::Candidate(candidate)) => Input::RemoteCandidate(candidate),
-                    Some(Command::Network(change)) => Input::Network(change),
-                    Some(Command::Close) | None => Input::Close,
-                }),
+                command = commands.recv() => match command {
+                    Some(Command::Answer(sdp)) => Some(Input::Answer(sdp)),
+                    Some(Command::Candidate(candidate)) => Some(Input::RemoteCandidate(candidate)),
+                    Some(Command::Network(change)) => Some(Input::Network(change)),
+                    Some(Command::Watch(units)) => {
+                        self.units.change_to(units);
+                        None
+                    }
+                    Some(Command::Close) | None => Some(Input::Close),
+                },
                 Some(happening) = happenings.recv() => self.happened(happening).await,
                 Some(report) = reports.recv() => self.reported(report, now).await,
                 unit = self.units.next() => Some(match unit {

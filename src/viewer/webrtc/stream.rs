@@ -63,6 +63,8 @@ pub(super) struct Stream {
     agreed: Option<Agreed>,
     /// RTP timestamps start anywhere (RFC 3550, section 5.1).
     timestamp_offset: u32,
+    /// Of the newest unit.
+    timestamp: Option<u32>,
     browser_clock: ReceiverClock,
     /// One report's, to be filled anew.
     arrivals: Vec<Arrival>,
@@ -97,6 +99,7 @@ impl Stream {
             writer,
             agreed: None,
             timestamp_offset: random.random(),
+            timestamp: None,
             browser_clock: ReceiverClock::default(),
             arrivals: Vec::new(),
             told: Course::default(),
@@ -120,7 +123,7 @@ impl Stream {
             self.sending.route_changed(now);
         }
         while let Some(unit) = shared.units.pop_front() {
-            let timestamp = self.rtp_timestamp(unit.captured);
+            let timestamp = self.next_timestamp(unit.captured);
             let packets = MediaPacket::of(&unit, timestamp);
             match self.sending.push_unit(packets, unit.key_frame) {
                 Pushed::Queued => {}
@@ -202,6 +205,18 @@ impl Stream {
         if self.reports.try_send(report).is_err() {
             debug!(?report, "viewer is behind with its reports, dropping one");
         }
+    }
+
+    /// Another rendition may begin with a picture that was sent already: a browser would throw away what is not newer.
+    fn next_timestamp(&mut self, captured: MediaTime) -> u32 {
+        let told = self.rtp_timestamp(captured);
+        let ahead = |last: &u32| (1..1 << 31).contains(&told.wrapping_sub(*last));
+        let next = match self.timestamp {
+            Some(last) if !ahead(&last) => last.wrapping_add(1),
+            Some(_) | None => told,
+        };
+        self.timestamp = Some(next);
+        next
     }
 
     fn rtp_timestamp(&self, time: MediaTime) -> u32 {
