@@ -22,7 +22,7 @@ mod viewer;
 use std::time::{Duration, Instant};
 
 use common::wait_for;
-use devices::{camera, control, found_camera, quirk, rig_fps, shell};
+use devices::{camera, control, found_camera, plain_loop, quirk, shell};
 use proc::{Memory, ProcessorTime};
 use robot::{Robot, Setup};
 use viewer::{Viewer, assert_moving};
@@ -312,7 +312,7 @@ async fn idle() {
 #[ignore = "needs a camera and an encoder"]
 fn speed() {
     for size in ["320x240", "640x480"] {
-        let before = rig_fps(size);
+        let before = plain_loop(size);
         let robot = Robot::start(
             &format!("speed-{size}"),
             &Setup {
@@ -337,11 +337,13 @@ fn speed() {
         assert_eq!(robot.metric("rovercast_copied_bytes_total"), 0.0);
         drop(robot);
         // Before and after: what else the machine does is in the middle of both.
-        let plain = f64::midpoint(before, rig_fps(size));
+        let after = plain_loop(size);
+        let plain = f64::midpoint(before.frames_per_second, after.frames_per_second);
         println!(
-            "{size}: {fps:.1} frames/s, the plain loop {plain:.1}: {:.2}; {:.2} ms of the processor a frame; {:.0} MB resident",
+            "{size}: {fps:.1} frames/s, the plain loop {plain:.1}: {:.2}; {:.2} ms of the processor a frame, the plain loop {:.2}; {:.0} MB resident",
             fps / plain,
             percent * 10.0 * took / encoded,
+            f64::midpoint(before.processor_ms_a_frame, after.processor_ms_a_frame),
             resident,
         );
         assert!(

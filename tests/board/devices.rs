@@ -44,8 +44,13 @@ pub(crate) fn shell(variable: &str) {
     assert!(done.expect("there is a shell").success(), "{command}");
 }
 
-/// Frames a second of the plain loop from camera to encoder.
-pub(crate) fn rig_fps(size: &str) -> f64 {
+/// The plain loop from camera to encoder.
+pub(crate) struct PlainLoop {
+    pub(crate) frames_per_second: f64,
+    pub(crate) processor_ms_a_frame: f64,
+}
+
+pub(crate) fn plain_loop(size: &str) -> PlainLoop {
     let output = Command::new("rig")
         .arg("encode")
         .arg(node("ROVERCAST_ENCODER"))
@@ -63,5 +68,8 @@ pub(crate) fn rig_fps(size: &str) -> f64 {
             .parse()
             .unwrap()
     };
-    value("units=") * 1000.0 / value("took_ms=")
+    PlainLoop {
+        frames_per_second: value("units=") * 1000.0 / value("took_ms="),
+        processor_ms_a_frame: value("cpu_us_per_unit=") / 1000.0,
+    }
 }
