@@ -236,6 +236,15 @@ impl Estimator {
         self.loss.inherent()
     }
 
+    /// What of the next packets will be lost although the link is not full, 0 to 1: until a trial has shown it, what is lost without
+    /// a queue.
+    pub fn likely_random_loss(&self) -> f64 {
+        match self.queue.standing() < PROBE_QUEUE {
+            true => self.loss.inherent().max(self.loss.fraction()),
+            false => self.loss.inherent(),
+        }
+    }
+
     /// The smoothed round trip, 100 ms until one is known.
     pub fn smoothed_round_trip(&self) -> Duration {
         self.round_trip
@@ -245,7 +254,7 @@ impl Estimator {
         if std::mem::take(&mut self.is_silent) {
             self.resume(now);
         }
-        let forget = !self.rate.is_competing();
+        let forget = self.rate.is_growing() && !self.rate.is_shared(now);
         let mut outcome = None;
         for packet in &reported.acknowledged {
             self.gradient.add(packet);
@@ -302,6 +311,11 @@ impl Estimator {
             self.round_trip,
             now,
         );
+        if self.rate.is_shared(now) {
+            // Loss is how two share a full queue: the rate control reads it itself.
+            self.loss.give_up_trial();
+            return;
+        }
         let fraction = self.loss.fraction();
         let rate = self.rate.rate();
         match verdict {

@@ -9,7 +9,9 @@
 //! ```
 //!
 //! Growing and the factor of the decrease are draft-ietf-rmcat-gcc-02, section 5.5. Draining is ours: the draft's one cut of 15 %
-//! needs two seconds for a queue of 300 ms. Competing follows Copa (Arun and Balakrishnan, NSDI 2018, section 2.2).
+//! needs two seconds for a queue of 300 ms. Competing follows Copa (Arun and Balakrishnan, NSDI 2018, section 2.2), with a memory:
+//! where the queue is short, each cut of TCP's empties it, and a new one is theirs at once or after a short trial. Giving way anew
+//! each time would leave a tenth of the link.
 
 use std::time::{Duration, Instant};
 
@@ -25,6 +27,10 @@ pub(super) struct RateControl {
     phase: Phase,
     capacity: Capacity,
     standing_since: Option<Instant>,
+    /// When somebody else was last seen to fill the link.
+    competed: Option<Instant>,
+    /// When a queue was last proven to be somebody else's.
+    proven: Option<Instant>,
     updated: Instant,
     decreased: Option<Instant>,
     because: Because,
@@ -39,10 +45,14 @@ enum Phase {
         queue: Duration,
         /// What arrives while the queue is never empty is what the link carries.
         carries: f64,
+        /// What arrived before it.
+        before: f64,
     },
     Competing {
         /// The queue at the beginning.
         queue: Duration,
+        /// Up to here the rate may grow soon.
+        fair: f64,
     },
 }
 
@@ -68,6 +78,8 @@ impl RateControl {
             phase: Phase::Growing,
             capacity: Capacity::default(),
             standing_since: None,
+            competed: None,
+            proven: None,
             updated: now,
             decreased: None,
             because: Because::Start,
@@ -84,10 +96,6 @@ impl RateControl {
 
     pub(super) fn is_growing(&self) -> bool {
         matches!(self.phase, Phase::Growing)
-    }
-
-    pub(super) fn is_competing(&self) -> bool {
-        matches!(self.phase, Phase::Competing { .. })
     }
 
     /// Moves to `rate`, within the range, for a reason from outside.
@@ -107,17 +115,18 @@ impl RateControl {
         match self.phase {
             Phase::Growing => {
                 if self.has_queue(signs, now) {
-                    self.start_draining(signs, now);
+                    self.meet_queue(signs, now);
                 } else {
-                    self.grow(signs, elapsed);
+                    self.grow(signs, elapsed, now);
                 }
             }
             Phase::Draining {
                 since,
                 queue,
                 carries,
-            } => self.drain(since, queue, carries, signs, now),
-            Phase::Competing { queue } => self.compete(queue, signs, elapsed, now),
+                before,
+            } => self.drain(since, queue, carries, before, signs, now),
+            Phase::Competing { queue, fair } => self.compete(queue, fair, signs, elapsed, now),
         }
     }
 
@@ -143,6 +152,19 @@ impl RateControl {
         Duration::from_secs_f64(PACKET_BITS / self.rate.max(1.0))
     }
 
+    /// Whose queue it is takes a moment to find out, and that moment is the neighbour's: not after each of TCP's cuts again.
+    fn meet_queue(&mut self, signs: &Signs, now: Instant) {
+        if self.proven.is_some_and(|last| now < last + PROVEN) {
+            self.phase = Phase::Competing {
+                queue: signs.standing,
+                fair: 0.0,
+            };
+            self.competed = Some(now);
+            return;
+        }
+        self.start_draining(signs, now);
+    }
+
     fn start_draining(&mut self, signs: &Signs, now: Instant) {
         let Some(recent) = signs.recent else {
             return;
@@ -150,13 +172,15 @@ impl RateControl {
         let carries = signs
             .acknowledged
             .map_or(recent, |longer| recent.min(longer));
+        let before = signs.acknowledged.unwrap_or(recent).min(self.rate);
         self.standing_since = None;
         self.phase = Phase::Draining {
             since: now,
             queue: signs.standing,
             carries,
+            before,
         };
-        self.drain_at(carries.min(self.rate), signs.standing, now);
+        self.drain_at(carries.min(self.rate), before, signs.standing, now);
     }
 
     fn drain(
@@ -164,23 +188,40 @@ impl RateControl {
         since: Instant,
         queue: Duration,
         carries: f64,
+        before: f64,
         signs: &Signs,
         now: Instant,
     ) {
         let packet = Duration::from_secs_f64(PACKET_BITS / carries.max(1.0));
+        let is_shared = self.is_shared(now);
         if signs.standing <= DRAINED + packet {
             self.capacity.learn(carries);
             self.phase = Phase::Growing;
-            self.rate = (carries * REGAIN).clamp(self.least, self.most);
+            let least = if is_shared {
+                before * COMPETING_CUT
+            } else {
+                0.0
+            };
+            self.rate = (carries * REGAIN).max(least).clamp(self.least, self.most);
             self.because = Because::QueueGone;
             return;
         }
-        // Our own queue of this length is gone twice by then.
-        let patience = queue.mul_f64(2.0 / (1.0 - DRAIN_MOST)).min(PATIENCE) + signs.round_trip * 2;
-        if now >= since + patience && signs.standing * 2 > queue {
-            self.phase = Phase::Competing { queue };
+        // Our own queue of this length is gone twice by then. One that was somebody else's a moment ago need only not shrink.
+        let patience = match is_shared {
+            true => SETTLING + signs.round_trip,
+            false => queue.mul_f64(2.0 / (1.0 - DRAIN_MOST)).min(PATIENCE) + signs.round_trip * 2,
+        };
+        let is_whole = signs.standing * 2 > queue;
+        if now >= since + patience && is_whole || now >= since + patience * 2 {
+            self.competed = Some(now);
+            self.proven = Some(now);
             self.because = Because::Competing;
-            self.rate = carries.clamp(self.least, self.most);
+            let (fair, rate) = match is_shared {
+                true => (0.0, before.max(carries)),
+                false => (before * FAIR, carries),
+            };
+            self.phase = Phase::Competing { queue, fair };
+            self.rate = rate.clamp(self.least, self.most);
             return;
         }
         // What arrives first was sent before the cut: it shows what the link carries. Later it does so as long as it is more
@@ -196,20 +237,34 @@ impl RateControl {
             since,
             queue: queue.max(signs.standing),
             carries,
+            before,
         };
-        self.drain_at(carries, signs.standing, now);
+        self.drain_at(carries, before, signs.standing, now);
     }
 
-    /// Sends less than arrives, the less the longer the queue, so that it is gone in half a second.
-    fn drain_at(&mut self, carries: f64, standing: Duration, now: Instant) {
+    /// Sends less than arrives, the less the longer the queue, so that it is gone in half a second. Beside somebody else that
+    /// would only give the link away: no less than after a loss.
+    fn drain_at(&mut self, carries: f64, before: f64, standing: Duration, now: Instant) {
         let share = 1.0 - standing.as_secs_f64() / DRAIN_TIME.as_secs_f64();
         let rate = carries * share.clamp(DRAIN_LEAST, DRAIN_MOST);
-        self.rate = rate.clamp(self.least, self.most);
+        let least = match self.is_shared(now) {
+            true => before * COMPETING_CUT,
+            false => 0.0,
+        };
+        self.rate = rate.max(least).clamp(self.least, self.most);
         self.decreased = Some(now);
         self.because = Because::Queue { delay: standing };
     }
 
-    fn grow(&mut self, signs: &Signs, elapsed: Duration) {
+    /// Somebody else filled the link lately.
+    pub(super) fn is_shared(&self, now: Instant) -> bool {
+        self.competed.is_some_and(|last| now < last + REMEMBERED)
+    }
+
+    fn grow(&mut self, signs: &Signs, elapsed: Duration, now: Instant) {
+        if self.is_shared(now) && self.shares_loss(signs, now) {
+            return;
+        }
         // Section 5.5: an emptying queue is left alone.
         if signs.usage != Usage::Normal || signs.standing >= GROWN * 2 + self.packet_time() {
             return;
@@ -225,6 +280,10 @@ impl RateControl {
         } else {
             self.rate * GROWTH.powf(elapsed)
         };
+        let grown = match self.is_shared(now) {
+            true => grown.max(self.rate + competing_step(signs) * elapsed),
+            false => grown,
+        };
         // Section 5.5: what was never sent is not known to arrive.
         let grown = grown
             .min(acknowledged * UNPROVEN + UNPROVEN_STEP)
@@ -239,7 +298,14 @@ impl RateControl {
     }
 
     /// As a TCP flow with the same round trip would, with a cut of 0.7 and its fair increase (RFC 8312, section 4.2).
-    fn compete(&mut self, queue: Duration, signs: &Signs, elapsed: Duration, now: Instant) {
+    fn compete(
+        &mut self,
+        queue: Duration,
+        fair: f64,
+        signs: &Signs,
+        elapsed: Duration,
+        now: Instant,
+    ) {
         if signs.standing <= DRAINED + self.packet_time() {
             self.phase = Phase::Growing;
             self.because = Because::QueueGone;
@@ -250,24 +316,45 @@ impl RateControl {
             .acknowledged
             .is_some_and(|acknowledged| acknowledged < self.rate * NARROW);
         if is_narrow && signs.standing > queue * 2 + STANDING {
+            (self.competed, self.proven) = (None, None);
             return self.start_draining(signs, now);
         }
-        let round_trip = signs.round_trip.max(LEAST_ROUND_TRIP);
-        let quiet = self
-            .decreased
-            .is_none_or(|last| now >= last + round_trip + Duration::from_millis(100));
-        if signs.lost && quiet {
-            self.rate = (self.rate * COMPETING_CUT).max(self.least);
-            self.decreased = Some(now);
+        self.competed = Some(now);
+        if self.shares_loss(signs, now) {
+            self.phase = Phase::Competing {
+                queue,
+                fair: fair * COMPETING_CUT,
+            };
         } else if !signs.lost {
-            let round_trip = round_trip.as_secs_f64();
-            let step = COMPETING_STEP * PACKET_BITS / (round_trip * round_trip);
+            let elapsed = elapsed.as_secs_f64();
             let limit = signs.acknowledged.map_or(self.rate, |it| it * UNPROVEN);
-            let grown = (self.rate + step * elapsed.as_secs_f64()).min(limit);
+            let soon = (self.rate * CATCH_UP.powf(elapsed)).min(fair);
+            let grown = (self.rate + competing_step(signs) * elapsed)
+                .max(soon)
+                .min(limit);
             self.rate = grown.max(self.rate).min(self.most);
         }
         self.because = Because::Competing;
     }
+
+    /// One cut for what is lost within a round trip: it is one queue that was full.
+    fn shares_loss(&mut self, signs: &Signs, now: Instant) -> bool {
+        let is_same = self
+            .decreased
+            .is_some_and(|last| now < last + signs.round_trip + REPORT);
+        if signs.lost && !is_same {
+            self.rate = (self.rate * COMPETING_CUT).max(self.least);
+            self.decreased = Some(now);
+            self.because = Because::Competing;
+        }
+        signs.lost
+    }
+}
+
+/// In bits per second, each second.
+fn competing_step(signs: &Signs) -> f64 {
+    let round_trip = signs.round_trip.max(LEAST_ROUND_TRIP).as_secs_f64();
+    COMPETING_STEP * PACKET_BITS / (round_trip * round_trip)
 }
 
 /// What the link was seen to carry when there was a queue. Section 5.5, "close to convergence".
@@ -357,4 +444,18 @@ const UNPROVEN_STEP: f64 = 10_000.0;
 /// RFC 8312, section 4.1, and the additive increase that is fair to Reno with it: 3 (1 - 0.7) / (1 + 0.7).
 const COMPETING_CUT: f64 = 0.7;
 const COMPETING_STEP: f64 = 0.53;
+/// Two flows share what one of them had, and soon: TCP's own increase takes a minute where the queue is long.
+const FAIR: f64 = 0.5;
+const CATCH_UP: f64 = 2.0;
+
+/// Longer than reports are apart on a link that carries video.
+const REPORT: Duration = Duration::from_millis(100);
+
+/// A loss empties a short queue, and TCP fills it again within seconds. For so long after the neighbour left, a queue of our own
+/// is left in part, and growing is as fast as TCP's.
+const REMEMBERED: Duration = Duration::from_secs(10);
+
+/// Longer, and a neighbour that has left is waited for with a queue.
+const PROVEN: Duration = Duration::from_secs(5);
+
 const LEAST_ROUND_TRIP: Duration = Duration::from_millis(20);

@@ -94,6 +94,11 @@ impl LossControl {
         verdict
     }
 
+    /// The rate moved for another reason: what is lost now says nothing of the trial.
+    pub(super) fn give_up_trial(&mut self) {
+        self.trial = None;
+    }
+
     /// What the way loses whatever is sent, 0 to 1.
     pub(super) fn inherent(&self) -> f64 {
         self.inherent
