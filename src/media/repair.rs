@@ -94,6 +94,15 @@ impl<P: Clone> Repair<P> {
         }
     }
 
+    /// Packets of the last moments that are not known to have arrived.
+    pub fn unheard_of(&self, now: Instant) -> Vec<u64> {
+        (self.first..)
+            .zip(&self.packets)
+            .filter(|(_, sent)| !sent.has_arrived && now < sent.first_sent + GUESSED)
+            .map(|(number, _)| number)
+            .collect()
+    }
+
     /// Which packet a lost transport-wide number carried.
     pub fn carried(&self, transport: u16) -> Option<u64> {
         let newest = self.transport.back()?.0;
@@ -145,6 +154,9 @@ impl<P: Clone> Default for Repair<P> {
 const HISTORY: Duration = Duration::from_secs(2);
 const USEFUL: Duration = Duration::from_secs(1);
 
+/// Older, and the browser asked for it again.
+const GUESSED: Duration = Duration::from_millis(300);
+
 /// Two seconds at 10 Mbit/s. Beyond it the oldest are forgotten, and the browser gets a key frame instead.
 const PACKETS: usize = 2048;
 
@@ -193,6 +205,17 @@ mod tests {
         assert_eq!(repair.carried(0), None);
         assert_eq!(repair.carried(1), Some(number));
         assert_eq!(repair.carried(2), None);
+    }
+
+    #[test]
+    fn what_no_report_told_of_is_known_until_the_browser_asks_itself() {
+        let start = Instant::now();
+        let mut repair = Repair::new();
+        repair.sent("first", 1, start);
+        let second = repair.sent("second", 2, start);
+        repair.arrived(1);
+        assert_eq!(repair.unheard_of(start + ROUND_TRIP), [second]);
+        assert!(repair.unheard_of(start + GUESSED).is_empty());
     }
 
     #[test]

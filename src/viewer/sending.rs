@@ -62,6 +62,10 @@ pub struct Sending<P> {
     keep_alive: Instant,
     /// The browser reports on every packet; otherwise nothing is known of the link.
     is_reported: bool,
+    /// The newest report, and how far apart they come.
+    heard: Option<(Instant, Duration)>,
+    /// What no report told of was sent again since.
+    is_guessed: bool,
     /// A browser without RTX has no use for packets that carry nothing new.
     may_pad: bool,
     sent_bytes: u64,
@@ -84,6 +88,8 @@ impl<P: Payload> Sending<P> {
             waits: true,
             keep_alive: now,
             is_reported: true,
+            heard: None,
+            is_guessed: false,
             may_pad: true,
             sent_bytes: 0,
         }
@@ -135,6 +141,7 @@ impl<P: Payload> Sending<P> {
         if !self.is_reported {
             return;
         }
+        self.hear(now);
         let was_silent = self.estimator.is_silent();
         self.estimator.feedback(arrivals.iter().copied(), now);
         if was_silent && !self.estimator.is_silent() {
@@ -176,6 +183,7 @@ impl<P: Payload> Sending<P> {
             if self.estimator.is_silent() {
                 return self.keep_alive(now);
             }
+            self.guess(now);
             if self.newest.is_some()
                 && let Some(probe) = self.estimator.poll_probe(now)
             {
@@ -204,7 +212,7 @@ impl<P: Payload> Sending<P> {
             true => self.estimator.poll_timeout().map(|(at, _)| at),
             false => None,
         };
-        [self.pacer.poll_timeout(), silence]
+        [self.pacer.poll_timeout(), silence, self.overdue()]
             .into_iter()
             .flatten()
             .min()
@@ -220,6 +228,14 @@ impl<P: Payload> Sending<P> {
         self.is_reported.then_some(&self.estimator)
     }
 
+    /// What an encoder may fill, when the browser reports: less while packets wait here, so that they leave before it is too late for them.
+    pub fn media(&self) -> Option<Bitrate> {
+        let media = self.estimator()?.media();
+        let waits = self.delay().saturating_sub(USUAL_DELAY).as_secs_f64();
+        let share = (1.0 - waits / PUSHED_BACK.as_secs_f64()).max(LEAST_SHARE);
+        Some(Bitrate::bps((media.as_bps() as f64 * share) as u64))
+    }
+
     /// How long the newest packet waits before it leaves.
     pub fn delay(&self) -> Duration {
         self.pacer.delay()
@@ -233,6 +249,35 @@ impl<P: Payload> Sending<P> {
     /// Everything, headers included.
     pub fn sent_bytes(&self) -> u64 {
         self.sent_bytes
+    }
+
+    fn hear(&mut self, now: Instant) {
+        let usual = match self.heard {
+            Some((last, usual)) => (usual * 7 + (now - last).min(LONGEST_BETWEEN_REPORTS)) / 8,
+            None => LONGEST_BETWEEN_REPORTS,
+        };
+        self.heard = Some((now, usual));
+        self.is_guessed = false;
+    }
+
+    /// When a report must be lost.
+    fn overdue(&self) -> Option<Instant> {
+        let (last, usual) = self.heard?;
+        let guesses = self.is_reported
+            && !self.is_guessed
+            && self.estimator.likely_random_loss() > GUESSED_ABOVE;
+        guesses.then(|| last + usual.mul_f64(OVERDUE))
+    }
+
+    /// A report is lost, and perhaps the NACK that would have told the same: what they were about is sent again before anybody asks.
+    fn guess(&mut self, now: Instant) {
+        if self.overdue().is_none_or(|at| now < at) {
+            return;
+        }
+        self.is_guessed = true;
+        for number in self.repair.unheard_of(now) {
+            self.repair_with(number, 1, now);
+        }
     }
 
     fn follow(&mut self) {
@@ -311,11 +356,16 @@ impl<P: Payload> Sending<P> {
 
     /// Both NACK and report tell of a loss.
     fn repair(&mut self, number: u64, now: Instant) {
+        let copies = Repair::<P>::copies(self.estimator.likely_random_loss());
+        self.repair_with(number, copies, now);
+    }
+
+    fn repair_with(&mut self, number: u64, copies: usize, now: Instant) {
         let round_trip = self.estimator.smoothed_round_trip();
         let Some(packet) = self.repair.missing(number, round_trip, now) else {
             return;
         };
-        for _ in 0..Repair::<P>::copies(self.estimator.random_loss()) {
+        for _ in 0..copies {
             let bytes = packet.bytes() + HEADERS;
             self.pacer
                 .push_repair(Outgoing::Again(number, packet.clone()), bytes);
@@ -345,6 +395,23 @@ const WITH_REPAIR: f64 = 1.15;
 
 /// The end of a silence is seen this soon, for 5 kbit/s.
 const KEEP_ALIVE: Duration = Duration::from_millis(100);
+
+/// Below it a lost report seldom hides a lost packet.
+const GUESSED_ABOVE: f64 = 0.02;
+
+/// Of the usual distance between reports. Sooner, and jitter is taken for a loss; the price is as much of the rate as reports are lost.
+const OVERDUE: f64 = 1.3;
+
+/// Chromium's reports are 50 to 250 ms apart.
+const LONGEST_BETWEEN_REPORTS: Duration = Duration::from_millis(250);
+
+/// What a key frame takes to leave.
+const USUAL_DELAY: Duration = Duration::from_millis(100);
+
+/// Half of the rate is left when the queue is nearly given up: frames become smaller before one is left out, which would cost a key
+/// frame.
+const PUSHED_BACK: Duration = Duration::from_millis(500);
+const LEAST_SHARE: f64 = 0.5;
 
 /// Any: near the wrap it wraps soon, where faults would show.
 const FIRST_TRANSPORT_NUMBER: u16 = 65_000;

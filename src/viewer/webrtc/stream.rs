@@ -34,7 +34,7 @@ use self::wire::{Agreed, MediaPacket, Writer};
 use super::burst_socket::Burst;
 use super::clock::{NtpTime, monotonic_now, wall_now};
 use super::{LinkStatistics, PeerStatistics};
-use crate::media::congestion::{Arrival, Because, EstimateRange, Estimator, ReceiverClock};
+use crate::media::congestion::{Arrival, Because, EstimateRange, ReceiverClock};
 use crate::media::pacer::Pushed;
 use crate::media::{Bitrate, MediaTime};
 use crate::viewer::sending::{Departure, Sending};
@@ -186,9 +186,9 @@ impl Stream {
         });
         shared.course.is_silent = self.sending.is_silent();
         // Where an estimate starts is a guess, which must not cost the others their picture.
-        let known = |link: &&Estimator| link.because() != Because::Start;
-        let link = self.sending.estimator().filter(known);
-        shared.course.estimate = link.map(Estimator::media);
+        let link = self.sending.estimator();
+        let is_known = link.is_some_and(|link| link.because() != Because::Start);
+        shared.course.estimate = self.sending.media().filter(|_| is_known);
         let course = shared.course;
         drop(shared);
         let is_news = course.is_silent != self.told.is_silent
