@@ -74,7 +74,11 @@ impl Browser {
         self.screen.receive(sequence, fragment, now);
         self.picture_lost_due.get_or_insert(now + ms(200));
         if let Some(next) = self.screen.next() {
-            self.missing = self.missing.split_off(&next);
+            while let Some(oldest) = self.missing.first_entry()
+                && *oldest.key() < next
+            {
+                oldest.remove();
+            }
         }
     }
 

@@ -10,6 +10,7 @@
 
 pub mod browser;
 pub mod encoder;
+pub mod figures;
 pub mod link;
 pub mod neighbour;
 pub mod reference;

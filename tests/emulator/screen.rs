@@ -84,7 +84,11 @@ impl Screen {
             };
             let fragment = partial.fragment;
             self.next = Some(first + u64::from(fragment.count));
-            self.frames = self.frames.split_off(&first);
+            while let Some(older) = self.frames.first_entry()
+                && *older.key() < first
+            {
+                older.remove();
+            }
             self.shown
                 .push((now, now - fragment.captured, fragment.frame));
         }

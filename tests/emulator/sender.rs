@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use rovercast::media::Bitrate;
 use rovercast::media::congestion::{Arrival, EstimateRange, Estimator};
 use rovercast::media::pacer::Pushed;
 use rovercast::viewer::sending::{Departure, HEADERS, Payload, Sending};
@@ -35,6 +36,10 @@ impl Sender {
 
     pub fn estimator(&self) -> &Estimator {
         self.sending.estimator().expect("the browser reports")
+    }
+
+    pub fn media(&self) -> Bitrate {
+        self.sending.media().expect("the browser reports")
     }
 
     pub fn frame(&mut self, frame: &Frame) {

@@ -224,7 +224,7 @@ impl World {
             .iter()
             .enumerate()
             .filter(answering)
-            .map(|(index, path)| (index, path.sender.estimator().media()))
+            .map(|(index, path)| (index, path.sender.media()))
             .collect();
         if let Some(target) = self.shared.update(&rates, now) {
             self.encoder.set_bitrate(target.as_bps() as f64);
