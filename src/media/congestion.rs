@@ -16,6 +16,7 @@
 mod acknowledged;
 mod aimd;
 mod because;
+mod capacity;
 mod delay;
 mod history;
 mod loss;
