@@ -1,6 +1,6 @@
 //! What a link carries, remembered from its queues: near it the rate grows slowly.
 
-/// What the link was seen to carry when there was a queue. Section 5.5, "close to convergence".
+/// What the link was seen to carry when there was a queue. draft-ietf-rmcat-gcc-02, section 5.5, "close to convergence".
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Capacity {
     mean: Option<f64>,
