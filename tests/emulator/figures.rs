@@ -99,6 +99,9 @@ pub fn bufferbloat() -> Course {
             seconds("standing queue", AtMost(0.1), |it| {
                 it.standing_queue(5.0, 60.0)
             }),
+            seconds("95 % of all queues", AtMost(0.1), |it| {
+                it.queue(0.95, 5.0, 60.0)
+            }),
             percent("link used", AtLeast(0.85), |it| it.used(5.0, 60.0)),
         ],
     )
