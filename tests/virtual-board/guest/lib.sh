@@ -65,6 +65,14 @@ load_vivid() {
     modprobe vivid n_devs=1 node_types=0x1 num_inputs=1 input_types=0 no_error_inj=0 "$@"
 }
 
+# load_hdmi [PARAMETER=VALUE]...: one that makes 25 pictures a second of any size: an HDMI input that gets 720p25 (CTA-861, VIC 61), and
+# a scaler. The webcam input has sizes of its own, and none of them 320x240.
+load_hdmi() {
+    load_vivid input_types=3 "$@"
+    v4l2-ctl -d "$(camera)" --set-dv-bt-timings \
+        width=1280,height=720,hfp=2420,hs=40,hbp=220,vfp=5,vs=5,vbp=20,pixelclock=74250000,polarities=3
+}
+
 # load_encoder [PARAMETER=VALUE]...: the virtual encoder, afresh.
 load_encoder() {
     if [ -e /sys/module/vh264enc ]; then

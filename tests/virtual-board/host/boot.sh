@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Boots the virtual board and prints what its runner says. Sourced by ../run and ../run-debian; uses say, BOARD, CACHE, LOGS, SHARE.
+# Boots the virtual board and prints what its runner says. Sourced by ../run and ../run-debian; uses say, BOARD, CACHE, IN_NETWORK, LOGS, SHARE.
 
 # One run of a kind at a time: two would fight over the share.
 lock_share() {
@@ -26,11 +26,12 @@ ADDRESSES=nokaslr
 
 # boot: runs the plan in $SHARE on the virtual board; its results go to standard output.
 boot() {
-    local release
+    local release net=user,id=net
     release=$(cat "$CACHE/kernel/release")
     cp "$CACHE"/{vh264enc/vh264enc,vdmaheap/vdmaheap}.ko "$SHARE/"
+    if [ ${#IN_NETWORK[@]} -gt 0 ]; then net=tap,id=net,ifname=tap0,script=no,downscript=no; fi
     # Results travel on a console of their own: the kernel writes on the serial line whenever it likes.
-    "$CACHE/tools/lib64/ld-linux-x86-64.so.2" --library-path "$(tool_libraries)" \
+    "${IN_NETWORK[@]}" "$CACHE/tools/lib64/ld-linux-x86-64.so.2" --library-path "$(tool_libraries)" \
         "$(tool_path qemu-system-aarch64)" -L "$CACHE/tools/usr/share/qemu" \
         -M virt,gic-version=3 -cpu $CPU -smp 2 -m 1024 -accel tcg,thread=multi \
         -nodefaults -display none -no-reboot -pidfile "$SHARE.pid" \
@@ -39,7 +40,7 @@ boot() {
         -serial "file:$LOGS/serial-$BOOT.log" \
         -chardev stdio,id=results,signal=off -device virtio-serial-pci -device virtconsole,chardev=results \
         -fsdev "local,id=share,path=$SHARE,security_model=none" -device virtio-9p-pci,fsdev=share,mount_tag=host \
-        -netdev user,id=net -device virtio-net-pci,netdev=net,romfile= \
+        -netdev "$net" -device virtio-net-pci,netdev=net,romfile= \
         < /dev/null 2> "$LOGS/qemu.log"
 }
 
@@ -69,15 +70,16 @@ power_off() {
     rm -f "$SHARE.pid"
 }
 
-# A USB camera on this machine's loopback, which the guest reaches as 10.0.2.2 (QEMU's name for its host).
+# A USB camera on this machine, which the guest reaches as 10.0.2.2: QEMU's name for its loopback, or an address of ours.
 start_usb_camera() {
-    local port
-    python3 -u "$BOARD/rig/uvcsim.py" > "$LOGS/usb-camera.log" 2>&1 &
+    local port address=127.0.0.1
+    if [ ${#IN_NETWORK[@]} -gt 0 ]; then address=$HOST_ADDRESS; fi
+    "${IN_NETWORK[@]}" python3 -u "$BOARD/rig/uvcsim.py" $address > "$LOGS/usb-camera.log" 2>&1 &
     USB_CAMERA=$!
     for _ in $(seq 100); do
         port=$(sed -n 's/^listening on //p' "$LOGS/usb-camera.log")
         if [ -n "$port" ]; then
-            echo "USB_CAMERA='10.0.2.2 $port'" >> "$SHARE/environment"
+            echo "USB_CAMERA='$HOST_ADDRESS $port'" >> "$SHARE/environment"
             return
         fi
         sleep 0.05
@@ -89,4 +91,5 @@ start_usb_camera() {
 stop_board() {
     if [ -n "${USB_CAMERA:-}" ]; then kill "$USB_CAMERA" 2> /dev/null || true; fi
     power_off
+    close_network
 }

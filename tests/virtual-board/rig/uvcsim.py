@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A USB camera in user space: UVC 1.0, YUY2 320x240 and MJPEG 640x480 at 15 per second over a bulk endpoint, spoken over USB/IP.
 
-Listens on a free port of the loopback and prints it. A connection's first line says what it is for:
+Listens on a free port of its argument, an address of this machine, and prints it. A connection's first line says what it is for:
   plug    the rest of the connection is USB/IP between this camera and the client's vhci-hcd, from the first URB on
   unplug  the cable is pulled: the camera's connection ends in the middle of whatever it was doing
 
@@ -10,6 +10,7 @@ Linux: Documentation/usb/usbip_protocol.rst. Not simulated: isochronous transfer
 import select
 import socket
 import struct
+import sys
 import threading
 import time
 
@@ -252,7 +253,7 @@ def serve(link):
 
 
 def main():
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = socket.create_server((sys.argv[1], 0))
     print(f"listening on {listener.getsockname()[1]}", flush=True)
     plugged = None
     while True:
