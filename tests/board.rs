@@ -10,6 +10,10 @@
 mod common;
 #[path = "board/devices.rs"]
 mod devices;
+#[path = "board/network.rs"]
+mod network;
+#[path = "board/outside.rs"]
+mod outside;
 #[path = "bench/proc.rs"]
 mod proc;
 #[path = "common/receiver.rs"]
@@ -319,6 +323,7 @@ fn speed() {
                 size,
                 fps: 60,
                 more: "keep_warm = true",
+                ..Setup::default()
             },
         );
         robot.until_metric("rovercast_pipeline_running", 1.0);

@@ -212,10 +212,6 @@ impl Seat {
                 acted = true;
             }
         }
-        let is_alone = self.viewers() == 1;
-        for line in &mut self.lines {
-            line.tell_company(is_alone);
-        }
         acted | self.steer()
     }
 
@@ -381,7 +377,6 @@ impl Seat {
         let peer = Peer::open(viewer.clone(), settings, profile, expected.units, tell);
         Viewer::Seated(Box::new(Seated {
             connected: false,
-            is_alone: false,
             statistics: PeerStatistics::default(),
             peer,
             events,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::net::SocketAddr;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::Pid;
 use serde_json::Value;
@@ -13,9 +13,10 @@ use super::common::http::{self, Metrics};
 use super::common::process::{Rovercast, free_address};
 use super::common::{artefact, wait_for};
 use super::devices::{camera, node};
+use super::outside::Relay;
 use super::proc::Memory;
 
-/// `rovercast run`, with its own relay and page.
+/// `rovercast run`.
 pub(crate) struct Robot {
     process: Rovercast,
     http: SocketAddr,
@@ -28,6 +29,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) fps: u32,
     /// More of `[[camera]]`.
     pub(crate) more: &'a str,
+    /// The relay that it calls; it is its own, and serves the page, where there is none.
+    pub(crate) relay: Option<&'a Relay>,
 }
 
 impl Default for Setup<'_> {
@@ -36,6 +39,7 @@ impl Default for Setup<'_> {
             size: "320x240",
             fps: 15,
             more: "",
+            relay: None,
         }
     }
 }
@@ -44,7 +48,16 @@ impl Robot {
     /// Returns when it is ready for viewers.
     pub(crate) fn start(name: &str, setup: &Setup<'_>) -> Self {
         let http = free_address();
-        let Setup { size, fps, more } = setup;
+        let Setup {
+            size,
+            fps,
+            more,
+            relay,
+        } = setup;
+        let (viewer, relay) = (
+            relay.is_none(),
+            relay.map(Relay::section).unwrap_or_default(),
+        );
         let text = format!(
             r#"[robot]
 id = "rover-7"
@@ -60,8 +73,9 @@ bitrate = {{ min = "300 kbps", start = "600 kbps", max = "1 Mbps" }}
 
 [http]
 listen = "{http}"
-viewer = true
-"#,
+viewer = {viewer}
+
+{relay}"#,
             camera().display()
         );
         let config = artefact(&format!("{name}.toml"));
@@ -122,6 +136,15 @@ viewer = true
         });
     }
 
+    /// What its encoder has made until now.
+    pub(crate) fn counts(&self) -> Counts {
+        let metrics = Metrics::read(self.http);
+        Counts {
+            at: Instant::now(),
+            units: metrics.value("rovercast_encoder_frames_total"),
+        }
+    }
+
     pub(crate) fn has_not_panicked(&self) -> bool {
         let log = fs::read_to_string(artefact(&format!("{}.log", self.name))).unwrap();
         !log.contains("panicked")
@@ -176,6 +199,28 @@ viewer = true
             threads: fs::read_dir(self.proc("task")).unwrap().count(),
             anonymous_mb: Memory::read(self.id()).anonymous,
         }
+    }
+}
+
+/// The encoder's work until a moment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Counts {
+    pub(crate) at: Instant,
+    units: f64,
+}
+
+impl Counts {
+    pub(crate) fn units(&self, since: &Self) -> f64 {
+        self.units - since.units
+    }
+
+    /// Units a second.
+    pub(crate) fn fps(&self, since: &Self) -> f64 {
+        self.units(since) / self.seconds(since)
+    }
+
+    fn seconds(&self, since: &Self) -> f64 {
+        (self.at - since.at).as_secs_f64()
     }
 }
 

@@ -17,10 +17,10 @@ use super::{artefact, http, wait_for};
 #[derive(Debug)]
 pub(crate) struct Browser {
     name: String,
-    driver: Child,
+    /// With the folder of the profile; `None` when another machine's drives it.
+    driver: Option<(Child, PathBuf)>,
     address: SocketAddr,
     session: String,
-    profile: PathBuf,
     /// The window that Chromium starts with, until a page takes it.
     first_window: Mutex<Option<String>>,
     _alone: MutexGuard<'static, ()>,
@@ -50,17 +50,34 @@ impl Browser {
             })
         });
 
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        let profile = artefact(&format!("{name}.profile"));
+        let flag = format!("--user-data-dir={}", profile.display());
+        Self::begin(name, alone, address, Some((driver, profile)), &flag)
+    }
+
+    /// The same by the chromedriver at `address`, on another machine; `flag` is one more for Chromium.
+    pub(crate) fn open_at(address: SocketAddr, name: &str, flag: &str) -> Self {
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        Self::begin(name, alone, address, None, flag)
+    }
+
+    fn begin(
+        name: &str,
+        alone: MutexGuard<'static, ()>,
+        address: SocketAddr,
+        driver: Option<(Child, PathBuf)>,
+        flag: &str,
+    ) -> Self {
         let mut browser = Self {
             name: name.to_owned(),
             driver,
-            address: SocketAddr::from(([127, 0, 0, 1], port)),
+            address,
             session: String::new(),
-            profile: artefact(&format!("{name}.profile")),
             first_window: Mutex::new(None),
             _alone: alone,
         };
-        let profile = format!("--user-data-dir={}", browser.profile.display());
-        let arguments: Vec<&str> = FLAGS.iter().copied().chain([&*profile]).collect();
+        let arguments: Vec<&str> = FLAGS.iter().copied().chain([flag]).collect();
         let wanted = json!({ "capabilities": { "alwaysMatch": {
             "timeouts": { "script": 60_000 },
             "goog:loggingPrefs": { "browser": "ALL" },
@@ -88,10 +105,11 @@ impl Browser {
     /// The same, with `script` run before any of the page's own.
     pub(crate) fn page_after(&self, script: &str, url: &str) -> Page<'_> {
         let page = self.page("about:blank");
-        page.devtools(
-            "Page.addScriptToEvaluateOnNewDocument",
-            &json!({ "source": script }),
-        );
+        let command = json!({
+            "cmd": "Page.addScriptToEvaluateOnNewDocument",
+            "params": { "source": script },
+        });
+        page.ask("POST", "/goog/cdp/execute", &command);
         page.ask("POST", "/url", &json!({ "url": url }));
         page
     }
@@ -176,9 +194,11 @@ impl Drop for Browser {
         }
         // Without this Chromium would outlive its driver.
         let _ = http::request(self.address, "DELETE", &self.session, "");
-        let _ = self.driver.kill();
-        let _ = self.driver.wait();
-        let _ = fs::remove_dir_all(&self.profile);
+        if let Some((driver, profile)) = &mut self.driver {
+            let _ = driver.kill();
+            let _ = driver.wait();
+            let _ = fs::remove_dir_all(profile);
+        }
     }
 }
 
@@ -202,12 +222,6 @@ impl Page<'_> {
             "/execute/sync",
             &json!({ "script": script, "args": arguments }),
         )
-    }
-
-    /// A command of the Chrome DevTools Protocol.
-    pub(crate) fn devtools(&self, command: &str, parameters: &Value) {
-        let command = json!({ "cmd": command, "params": parameters });
-        self.ask("POST", "/goog/cdp/execute", &command);
     }
 
     /// Asks the page until `condition` (a JavaScript expression) holds.

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use super::ms;
+
 #[derive(Debug)]
-pub(crate) struct Neighbour {
+pub struct Neighbour {
     window: f64,
     threshold: f64,
     next: u64,
@@ -13,11 +15,11 @@ pub(crate) struct Neighbour {
     /// Losses of packets before this are one congestion event.
     recover: u64,
     newest_answer: Instant,
-    pub(crate) arrived_bytes: u64,
+    pub arrived_bytes: u64,
 }
 
 impl Neighbour {
-    pub(crate) fn new(now: Instant) -> Self {
+    pub fn new(now: Instant) -> Self {
         Self {
             window: 10.0,
             threshold: f64::MAX,
@@ -30,8 +32,8 @@ impl Neighbour {
     }
 
     /// The number of a packet that may leave now.
-    pub(crate) fn poll(&mut self, now: Instant) -> Option<u64> {
-        if now > self.newest_answer + PATIENCE && !self.flight.is_empty() {
+    pub fn poll(&mut self, now: Instant) -> Option<u64> {
+        if now > self.newest_answer + ms(1000) && !self.flight.is_empty() {
             self.threshold = (self.window / 2.0).max(2.0);
             self.window = 1.0;
             self.flight.clear();
@@ -46,7 +48,7 @@ impl Neighbour {
         Some(number)
     }
 
-    pub(crate) fn acknowledged(&mut self, number: u64, now: Instant) {
+    pub fn acknowledged(&mut self, number: u64, now: Instant) {
         self.arrived_bytes += PACKET as u64;
         self.newest_answer = now;
         self.flight.remove(&number);
@@ -67,10 +69,7 @@ impl Neighbour {
     }
 }
 
-pub(crate) const PACKET: usize = 1250;
+pub const PACKET: usize = 1250;
 
 /// From the browser's side of the link back to us.
-pub(crate) const RETURN: Duration = Duration::from_millis(25);
-
-/// The least retransmission timeout of RFC 6298.
-const PATIENCE: Duration = Duration::from_secs(1);
+pub const RETURN: Duration = Duration::from_millis(25);
