@@ -65,6 +65,8 @@ pub struct Viewer {
     network_down: bool,
     /// How many key frames it may have; there from the first one that it asks for.
     budget: Option<KeyFrameBudget>,
+    /// Nobody else watches, who would pay for its key frames.
+    is_alone: bool,
     actions: VecDeque<Action>,
     counts: ViewerCounts,
 }
@@ -99,6 +101,7 @@ impl Viewer {
             restart_at: None,
             network_down: false,
             budget: None,
+            is_alone: false,
             actions: VecDeque::new(),
             counts: ViewerCounts::default(),
         }
@@ -125,6 +128,7 @@ impl Viewer {
             Input::LossReport => self.ask_key_frame(now),
             Input::Silent => self.silent(),
             Input::Answers => self.answers(now),
+            Input::Alone(is_alone) => self.is_alone = is_alone,
             Input::Close => self.end(PeerEnd::Closed),
             Input::Timeout => self.timeout(now),
         }

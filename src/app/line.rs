@@ -38,6 +38,8 @@ pub(super) struct Expected {
 
 pub(super) struct Seated {
     pub(super) connected: bool,
+    /// As it was last told.
+    pub(super) is_alone: bool,
     pub(super) statistics: PeerStatistics,
     pub(super) peer: Peer,
     pub(super) events: mpsc::Receiver<(ViewerId, PeerEvent)>,
@@ -103,6 +105,19 @@ impl Line {
             match viewer {
                 Viewer::Seated(seated) => seated.peer.network_changed(change),
                 Viewer::Expected { .. } => {}
+            }
+        }
+    }
+
+    /// Whether one of them is the only one.
+    pub(super) fn tell_company(&mut self, is_alone: bool) {
+        for viewer in self.viewers.values_mut() {
+            match viewer {
+                Viewer::Seated(seated) if seated.is_alone != is_alone => {
+                    seated.is_alone = is_alone;
+                    seated.peer.is_alone(is_alone);
+                }
+                Viewer::Seated(_) | Viewer::Expected(_) => {}
             }
         }
     }

@@ -212,6 +212,10 @@ impl Seat {
                 acted = true;
             }
         }
+        let is_alone = self.viewers() == 1;
+        for line in &mut self.lines {
+            line.tell_company(is_alone);
+        }
         acted | self.steer()
     }
 
@@ -377,6 +381,7 @@ impl Seat {
         let peer = Peer::open(viewer.clone(), settings, profile, expected.units, tell);
         Viewer::Seated(Box::new(Seated {
             connected: false,
+            is_alone: false,
             statistics: PeerStatistics::default(),
             peer,
             events,

@@ -38,6 +38,8 @@ pub enum Input {
     Silent,
     /// The browser answers again.
     Answers,
+    /// Whether nobody else watches the camera.
+    Alone(bool),
     Close,
     Timeout,
 }

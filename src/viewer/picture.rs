@@ -98,7 +98,9 @@ impl Viewer {
             return;
         }
         let budget = self.budget.get_or_insert_with(|| KeyFrameBudget::new(now));
-        if budget.request(now) {
+        // A picture that stands because we skipped is no browser's whim, and alone it costs nobody else anything.
+        let is_free = self.is_alone && self.state == State::Watching(Picture::WaitingForKeyFrame);
+        if budget.request(now) || is_free {
             self.counts.asked += 1;
             self.actions.push_back(Action::AskKeyFrame);
         }

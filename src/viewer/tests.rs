@@ -85,6 +85,28 @@ fn connecting_for_longer_than_a_second_does_not_replay_old_pictures() {
 }
 
 #[test]
+fn who_watches_alone_waits_for_no_budget_when_its_queue_overflows() {
+    let skips = |is_alone| {
+        let start = Instant::now();
+        let mut viewer = watching(start);
+        viewer.handle(Input::Alone(is_alone), start);
+        let mut asked = 0;
+        for half_second in 1..=10 {
+            let now = start + Duration::from_millis(500) * half_second;
+            viewer.handle(Input::Lagged { missed: 7 }, now);
+            asked += actions(&mut viewer)
+                .iter()
+                .filter(|action| **action == Action::AskKeyFrame)
+                .count();
+            viewer.handle(Input::Unit(key_frame(half_second)), now);
+        }
+        asked
+    };
+    assert_eq!(skips(true), 10);
+    assert!(skips(false) <= 5, "others would pay");
+}
+
+#[test]
 fn two_hundred_loss_reports_a_second_are_one_request_in_two() {
     let start = Instant::now();
     let mut viewer = watching(start);

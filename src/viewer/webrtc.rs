@@ -137,6 +137,7 @@ enum Command {
     Candidate(IceCandidate),
     Network(NetworkChange),
     Watch(Feed),
+    Alone(bool),
     Close,
 }
 
@@ -147,6 +148,7 @@ impl Command {
             Self::Candidate(_) => "candidate",
             Self::Network(_) => "network change",
             Self::Watch(_) => "another rendition",
+            Self::Alone(_) => "who else watches",
             Self::Close => "close",
         }
     }
@@ -193,6 +195,11 @@ impl Peer {
     /// From the next key frame of these units on, they are sent.
     pub fn watch(&self, units: Feed) {
         self.command(Command::Watch(units));
+    }
+
+    /// Nobody else watches the camera, or somebody does again: key frames cost the others.
+    pub fn is_alone(&self, is_alone: bool) {
+        self.command(Command::Alone(is_alone));
     }
 
     /// Says good-bye to the browser; `Ended` follows within half a second.

@@ -105,11 +105,10 @@ impl Browser {
     /// The same, with `script` run before any of the page's own.
     pub(crate) fn page_after(&self, script: &str, url: &str) -> Page<'_> {
         let page = self.page("about:blank");
-        let command = json!({
-            "cmd": "Page.addScriptToEvaluateOnNewDocument",
-            "params": { "source": script },
-        });
-        page.ask("POST", "/goog/cdp/execute", &command);
+        page.devtools(
+            "Page.addScriptToEvaluateOnNewDocument",
+            &json!({ "source": script }),
+        );
         page.ask("POST", "/url", &json!({ "url": url }));
         page
     }
@@ -222,6 +221,12 @@ impl Page<'_> {
             "/execute/sync",
             &json!({ "script": script, "args": arguments }),
         )
+    }
+
+    /// A command of the Chrome DevTools Protocol.
+    pub(crate) fn devtools(&self, command: &str, parameters: &Value) {
+        let command = json!({ "cmd": command, "params": parameters });
+        self.ask("POST", "/goog/cdp/execute", &command);
     }
 
     /// Asks the page until `condition` (a JavaScript expression) holds.

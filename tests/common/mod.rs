@@ -8,6 +8,7 @@ pub(crate) mod clip;
 pub(crate) mod http;
 pub(crate) mod inbound;
 pub(crate) mod narrow;
+pub(crate) mod neighbour;
 pub(crate) mod process;
 pub(crate) mod sampler;
 pub(crate) mod shaper;

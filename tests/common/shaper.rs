@@ -14,6 +14,8 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use super::neighbour::{self, Neighbour};
+
 /// One direction.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Link {
@@ -57,8 +59,12 @@ pub(crate) struct Shaper {
 #[derive(Clone, Debug)]
 pub(crate) struct Direction {
     link: Arc<Mutex<Link>>,
-    /// What came through.
+    /// What came through with its headers, but for a download.
     bytes: Arc<AtomicU64>,
+    /// When the bottleneck is free, in microseconds since `origin`.
+    free: Arc<AtomicU64>,
+    origin: Instant,
+    download: Arc<Mutex<Option<Neighbour>>>,
 }
 
 impl Direction {
@@ -66,6 +72,9 @@ impl Direction {
         Self {
             link: Arc::new(Mutex::new(link)),
             bytes: Arc::default(),
+            free: Arc::default(),
+            origin: Instant::now(),
+            download: Arc::default(),
         }
     }
 
@@ -75,6 +84,24 @@ impl Direction {
 
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// How long a packet that came now would wait at the bottleneck.
+    pub(crate) fn queue_delay(&self) -> Duration {
+        let free = Duration::from_micros(self.free.load(Ordering::Relaxed));
+        free.saturating_sub(self.origin.elapsed())
+    }
+
+    /// Somebody else begins to download through the same bottleneck.
+    pub(crate) fn begin_download(&self) {
+        let neighbour = Neighbour::new(Instant::now());
+        *self.download.lock().expect("nobody panics with it") = Some(neighbour);
+    }
+
+    /// Ends it; returns how many bytes came through.
+    pub(crate) fn end_download(&self) -> u64 {
+        let download = self.download.lock().expect("nobody panics with it").take();
+        download.map_or(0, |it| it.arrived_bytes)
     }
 }
 
@@ -153,6 +180,13 @@ impl Drop for Shaper {
     }
 }
 
+/// What is under way.
+enum Cargo {
+    Datagram(Vec<u8>),
+    /// A packet of the download; it exists as its number only.
+    Download(u64),
+}
+
 /// A direction at work.
 struct Way {
     from: Arc<UdpSocket>,
@@ -167,16 +201,24 @@ struct Way {
 impl Way {
     fn run(mut self, browser: &Mutex<Option<SocketAddr>>, ended: &AtomicBool) {
         self.from.set_nonblocking(true).expect("it is a socket");
-        let mut under_way: VecDeque<(Instant, Vec<u8>)> = VecDeque::new();
+        let mut under_way: VecDeque<(Instant, Cargo)> = VecDeque::new();
+        let mut answers: VecDeque<(Instant, u64)> = VecDeque::new();
         let mut free = Instant::now();
         let mut datagram = [0; 2048];
         while !ended.load(Ordering::Relaxed) {
             let now = Instant::now();
             while under_way.front().is_some_and(|(due, _)| *due <= now) {
-                let (_, datagram) = under_way.pop_front().expect("it was just looked at");
+                let (_, cargo) = under_way.pop_front().expect("it was just looked at");
+                let datagram = match cargo {
+                    Cargo::Datagram(datagram) => datagram,
+                    Cargo::Download(number) => {
+                        answers.push_back((now + neighbour::RETURN, number));
+                        continue;
+                    }
+                };
                 self.direction
                     .bytes
-                    .fetch_add(datagram.len() as u64, Ordering::Relaxed);
+                    .fetch_add((datagram.len() + UDP_HEADERS) as u64, Ordering::Relaxed);
                 // Nobody there is what a real link does not tell either.
                 let _ = match (self.to_browser, *browser.lock().expect("nobody panics")) {
                     (true, Some(browser)) => self.to.send_to(&datagram, browser),
@@ -184,7 +226,12 @@ impl Way {
                     (false, _) => self.to.send(&datagram),
                 };
             }
-            let patience = under_way.front().map_or(LOOK_AGAIN, |(due, _)| {
+            self.download(&mut answers, &mut under_way, &mut free);
+            let next = [
+                under_way.front().map(|(due, _)| *due),
+                answers.front().map(|(due, _)| *due),
+            ];
+            let patience = next.into_iter().flatten().min().map_or(LOOK_AGAIN, |due| {
                 due.saturating_duration_since(now).min(LOOK_AGAIN)
             });
             let patience = Timespec {
@@ -198,8 +245,33 @@ impl Way {
                     *browser.lock().expect("nobody panics") = Some(from);
                 }
                 if let Some(due) = self.admit(bytes, &mut free) {
-                    under_way.push_back((due, datagram[..bytes].to_vec()));
+                    under_way.push_back((due, Cargo::Datagram(datagram[..bytes].to_vec())));
                 }
+            }
+        }
+    }
+
+    /// What the download sends now.
+    fn download(
+        &mut self,
+        answers: &mut VecDeque<(Instant, u64)>,
+        under_way: &mut VecDeque<(Instant, Cargo)>,
+        free: &mut Instant,
+    ) {
+        let direction = self.direction.clone();
+        let mut download = direction.download.lock().expect("nobody panics with it");
+        let Some(neighbour) = &mut *download else {
+            answers.clear();
+            return;
+        };
+        let now = Instant::now();
+        while answers.front().is_some_and(|(due, _)| *due <= now) {
+            let (_, number) = answers.pop_front().expect("it was just looked at");
+            neighbour.acknowledged(number, now);
+        }
+        while let Some(number) = neighbour.poll(now) {
+            if let Some(due) = self.admit(neighbour::PACKET - UDP_HEADERS, free) {
+                under_way.push_back((due, Cargo::Download(number)));
             }
         }
     }
@@ -217,6 +289,9 @@ impl Way {
                 return None;
             }
             *free += Duration::from_secs_f64((bytes + UDP_HEADERS) as f64 * 8.0 / rate);
+            let since = free.saturating_duration_since(self.direction.origin);
+            let micros = u64::try_from(since.as_micros()).unwrap_or(u64::MAX);
+            self.direction.free.store(micros, Ordering::Relaxed);
         }
         let due = *free + link.delay + link.jitter.mul_f64(self.random.random());
         self.latest = self.latest.max(due);

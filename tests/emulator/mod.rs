@@ -12,6 +12,8 @@ pub mod browser;
 pub mod encoder;
 pub mod figures;
 pub mod link;
+#[allow(clippy::duplicate_mod)] // the benchmark of bad links has the browser's suite, too
+#[path = "../common/neighbour.rs"]
 pub mod neighbour;
 pub mod reference;
 pub mod scenarios;

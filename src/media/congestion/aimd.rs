@@ -228,12 +228,13 @@ impl RateControl {
         // What arrives first was sent before the cut: it shows what the link carries. Later it does so as long as it is more
         // than is sent, or less (the link became narrower still); as much as is sent says only that the queue is somebody else's.
         let is_first = now < since + signs.round_trip + SETTLING;
-        let carries = match signs.recent {
-            Some(recent) if is_first || recent > carries || recent < self.rate * 0.9 => {
-                carries + (recent - carries) * FOLLOW
-            }
-            Some(_) | None => carries,
+        let arrives = match (signs.recent, signs.acknowledged) {
+            (Some(recent), _) if is_first || recent < self.rate * 0.9 => recent,
+            // Upwards by the longer time alone: the best of many short ones would be more than the link carries.
+            (_, Some(longer)) if longer > carries => longer,
+            (_, _) => carries,
         };
+        let carries = carries + (arrives - carries) * FOLLOW;
         self.phase = Phase::Draining {
             since,
             queue: queue.max(signs.standing),

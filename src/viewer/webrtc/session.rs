@@ -141,6 +141,7 @@ impl Session {
                     Some(Command::Answer(sdp)) => Some(Input::Answer(sdp)),
                     Some(Command::Candidate(candidate)) => Some(Input::RemoteCandidate(candidate)),
                     Some(Command::Network(change)) => Some(Input::Network(change)),
+                    Some(Command::Alone(is_alone)) => Some(Input::Alone(is_alone)),
                     Some(Command::Watch(units)) => {
                         self.units.change_to(units);
                         None

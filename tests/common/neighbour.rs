@@ -3,10 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::ms;
-
 #[derive(Debug)]
-pub struct Neighbour {
+pub(crate) struct Neighbour {
     window: f64,
     threshold: f64,
     next: u64,
@@ -15,11 +13,11 @@ pub struct Neighbour {
     /// Losses of packets before this are one congestion event.
     recover: u64,
     newest_answer: Instant,
-    pub arrived_bytes: u64,
+    pub(crate) arrived_bytes: u64,
 }
 
 impl Neighbour {
-    pub fn new(now: Instant) -> Self {
+    pub(crate) fn new(now: Instant) -> Self {
         Self {
             window: 10.0,
             threshold: f64::MAX,
@@ -32,8 +30,8 @@ impl Neighbour {
     }
 
     /// The number of a packet that may leave now.
-    pub fn poll(&mut self, now: Instant) -> Option<u64> {
-        if now > self.newest_answer + ms(1000) && !self.flight.is_empty() {
+    pub(crate) fn poll(&mut self, now: Instant) -> Option<u64> {
+        if now > self.newest_answer + PATIENCE && !self.flight.is_empty() {
             self.threshold = (self.window / 2.0).max(2.0);
             self.window = 1.0;
             self.flight.clear();
@@ -48,7 +46,7 @@ impl Neighbour {
         Some(number)
     }
 
-    pub fn acknowledged(&mut self, number: u64, now: Instant) {
+    pub(crate) fn acknowledged(&mut self, number: u64, now: Instant) {
         self.arrived_bytes += PACKET as u64;
         self.newest_answer = now;
         self.flight.remove(&number);
@@ -69,7 +67,10 @@ impl Neighbour {
     }
 }
 
-pub const PACKET: usize = 1250;
+pub(crate) const PACKET: usize = 1250;
 
 /// From the browser's side of the link back to us.
-pub const RETURN: Duration = Duration::from_millis(25);
+pub(crate) const RETURN: Duration = Duration::from_millis(25);
+
+/// The least retransmission timeout of RFC 6298.
+const PATIENCE: Duration = Duration::from_secs(1);
