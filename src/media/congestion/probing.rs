@@ -107,6 +107,14 @@ impl Probing {
         self.wish(target.min(situation.most));
     }
 
+    /// Asks for `rate`, whatever was due.
+    pub(super) fn ask(&mut self, rate: f64, now: Instant) {
+        self.running = None;
+        self.is_proof = false;
+        self.due = now + self.interval;
+        self.wish(rate);
+    }
+
     /// Something was just lowered: wait before asking for more.
     pub(super) fn postpone(&mut self, now: Instant) {
         self.wish = None;

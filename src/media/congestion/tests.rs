@@ -88,6 +88,27 @@ fn growing_delay_lowers_the_estimate_below_what_arrives() {
 }
 
 #[test]
+fn receiver_that_stood_still_while_little_was_sent_is_asked_at_once_for_what_there_was() {
+    let mut way = Way::new();
+    way.estimator.rate.set(4e6, Because::Probed, Instant::now());
+    way.run(Duration::from_secs(3), |_| Some(WAY));
+    while way.estimator.poll_probe(way.now).is_some() {}
+    let before = way.estimator.estimate();
+    // What was sent in 300 ms arrives at their end.
+    let end = Duration::from_millis(3300);
+    way.run(Duration::from_millis(300), |sent| Some(end - sent + WAY));
+    assert!(way.estimator.estimate().as_bps() < before.as_bps() / 2);
+
+    way.run(Duration::from_millis(500), |_| Some(WAY));
+
+    let probe = way
+        .estimator
+        .poll_probe(way.now)
+        .expect("a probe is wished for");
+    assert!(probe.rate.as_bps() > before.as_bps() * 4 / 5, "{probe:?}");
+}
+
+#[test]
 fn browser_that_answers_nothing_is_noticed_and_its_first_answer_too() {
     let mut way = Way::new();
     way.run(Duration::from_secs(5), |_| Some(WAY));
