@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::str::FromStr;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use tracing::error;
@@ -292,10 +293,14 @@ fn block_on(work: impl Future<Output = Result<(), AppError>>) -> Result<(), Fail
         .enable_all()
         .build()
         .map_err(|error| Failure::Work(format!("cannot start threads: {error}")))?;
-    runtime
-        .block_on(work)
-        .map_err(|error| Failure::Service(with_sources(&error)))
+    let done = runtime.block_on(work);
+    runtime.shutdown_timeout(LAST_TASKS);
+    done.map_err(|error| Failure::Service(with_sources(&error)))
 }
+
+/// Sockets are closed within this: while a driver hangs, the kernel would keep them open. Who asks a silent name server, or reads a
+/// file that never comes, is not waited for.
+const LAST_TASKS: Duration = Duration::from_millis(100);
 
 /// How a command ended when it did not end well.
 #[derive(Debug)]

@@ -1,10 +1,13 @@
 //! How a robot goes: politely, and when that takes too long, at once.
 
+use std::fs;
 use std::time::{Duration, Instant};
 
+use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat, open};
 use serde_json::json;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
+use super::common::{artefact, wait_for};
 use super::scene::{Robot, Scene};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -59,6 +62,31 @@ async fn second_signal_ends_the_robot_at_once() {
         "{output}"
     );
     assert!(!output.contains("everything is closed"), "{output}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_file_that_never_comes_does_not_keep_a_robot_that_is_told_to_end() {
+    let key = artefact("endless-key.key");
+    // Of a run that failed.
+    let _ = fs::remove_file(&key);
+    let scene = Scene::open("endless-key", Robot::default()).await;
+    let Scene {
+        link, mut robot, ..
+    } = scene;
+    fs::remove_file(&key).unwrap();
+    mknodat(CWD, &key, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    link.hang_up("dial again").await;
+    // It can be opened for writing as soon as somebody reads, who then waits for words.
+    let endless = wait_for("a reader of the key", Duration::from_secs(10), || {
+        let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        open(&key, flags, Mode::empty()).ok()
+    });
+
+    let took = robot.terminate();
+
+    drop(endless);
+    fs::remove_file(&key).unwrap();
+    assert!(took < Duration::from_secs(1), "it took {took:?}");
 }
 
 /// A robot whose words to the relay are stuck: the buffers of both sides are full, and the relay does not read.
