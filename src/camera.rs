@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use crate::media::{Frame, PictureFormat, Size};
 use crate::v4l2::V4l2Error;
 
-/// A source of pictures that is open and running. Dropping it stops and closes it.
+/// A source of pictures that is open and running. Dropping it stops and closes it, and waits two seconds for that at most.
 ///
 /// The camera owes: its file descriptor is readable (`POLLIN`) when `try_frame` may have a frame; no call blocks; when all its
 /// slots are lent it drops pictures and goes on; every frame has the format that `format` tells.

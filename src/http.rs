@@ -34,7 +34,7 @@ pub struct Status {
     pub healthy: bool,
     /// A viewer who comes now gets a picture: relays are reached, no camera is failing.
     pub ready: bool,
-    /// Calls to encoders' drivers that do not come back; each holds a thread and a device. Absent while there is none.
+    /// Calls to drivers that do not come back; each holds a thread and a device. Absent while there is none.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub calls_left_behind: u64,
     pub cameras: Vec<CameraStatus>,

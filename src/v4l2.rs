@@ -5,7 +5,8 @@
 //! - [`Nodes`]: which there are.
 //! - [`heap`]: memory that both a camera and an encoder can import.
 //!
-//! Nothing here panics on what a driver says, and nothing blocks except opening, stopping and freeing.
+//! Nothing here panics on what a driver says, and nothing blocks except opening, stopping, freeing and closing: those are to be done
+//! [`aside`].
 //!
 //! # Why no crate
 //!
@@ -25,6 +26,7 @@
 //! half of [`Device`]; buffers, DMA-BUFs, multi-planar queues, events and codec controls are in neither.
 
 mod abi;
+pub(crate) mod aside;
 mod control;
 mod device;
 mod error;
@@ -36,6 +38,7 @@ mod queue;
 
 use std::path::PathBuf;
 
+pub use aside::left_behind;
 pub use control::{Control, ControlId};
 pub use device::Device;
 pub use error::V4l2Error;

@@ -8,7 +8,6 @@ use super::robot::Robot;
 use super::seat::Seat;
 use super::steering::Place;
 use crate::config::Renditions;
-use crate::encoder::m2m::left_behind;
 use crate::http::{CameraStatus, RelayStatus, SmallStatus, Status, ViewerLinkStatus, ViewerStatus};
 use crate::media::Bitrate;
 use crate::media::rate::PictureScale;
@@ -16,6 +15,7 @@ use crate::media::rate::renditions::Rendition;
 use crate::metrics::{CameraGauges, SmallGauges, ViewerGauges, exposition};
 use crate::relay::session::{LinkState, LinkStatus};
 use crate::supervisor::{CameraState, Supervisor};
+use crate::v4l2::left_behind;
 use crate::viewer::ViewerId;
 use crate::viewer::webrtc::{LinkStatistics, PeerStatistics};
 

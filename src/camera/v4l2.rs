@@ -18,6 +18,7 @@ mod whereabouts;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -26,6 +27,7 @@ use tracing::{debug, warn};
 use crate::camera::metronome::monotonic_now;
 use crate::camera::{Camera, CameraError, SharedBuffer};
 use crate::media::{Fourcc, Frame, Lease, MediaTime, PictureFormat};
+use crate::v4l2::aside::ClosedAside;
 use crate::v4l2::{Dequeued, Device, Event, Import, Queue, Submission, V4l2Error};
 
 pub use negotiated::Negotiated;
@@ -36,9 +38,14 @@ pub use whereabouts::Whereabouts;
 use returns::{LentSlot, Returns};
 use stamps::Stamps;
 
-/// A camera that streams. Dropping it stops it.
+/// A camera that streams. Dropping it stops and closes it: aside, for a USB camera that has stopped answering takes five seconds for
+/// each question.
 #[derive(Debug)]
-pub struct V4l2Camera {
+pub struct V4l2Camera(ClosedAside<Streaming>);
+
+/// An open node and its buffers. Dropping it may block.
+#[derive(Debug)]
+struct Streaming {
     name: String,
     device: Arc<Device>,
     /// Readable when the device or `returns` is.
@@ -73,9 +80,29 @@ impl Damaged {
 
 impl Camera for V4l2Camera {
     fn format(&self) -> PictureFormat {
-        self.format
+        self.0.format
     }
 
+    fn try_frame(&mut self) -> Result<Option<Frame>, CameraError> {
+        self.0.try_frame()
+    }
+
+    fn damaged_frames(&self) -> u64 {
+        self.0.damaged.total
+    }
+
+    fn shared_buffers(&self) -> &[SharedBuffer] {
+        &self.0.shared
+    }
+}
+
+impl AsFd for V4l2Camera {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.ready.as_fd()
+    }
+}
+
+impl Streaming {
     fn try_frame(&mut self) -> Result<Option<Frame>, CameraError> {
         self.requeue_returned()?;
         let state = self.device_state()?;
@@ -111,16 +138,6 @@ impl Camera for V4l2Camera {
         Ok(None)
     }
 
-    fn damaged_frames(&self) -> u64 {
-        self.damaged.total
-    }
-
-    fn shared_buffers(&self) -> &[SharedBuffer] {
-        &self.shared
-    }
-}
-
-impl V4l2Camera {
     fn requeue_returned(&mut self) -> Result<(), CameraError> {
         while let Some(slot) = self.returns.take() {
             self.give_to_kernel(slot)?;
@@ -251,13 +268,7 @@ impl V4l2Camera {
     }
 }
 
-impl AsFd for V4l2Camera {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.ready.as_fd()
-    }
-}
-
-impl Drop for V4l2Camera {
+impl Drop for Streaming {
     fn drop(&mut self) {
         // Frames that are still lent keep the descriptor open; without this the device would stay busy until they are dropped.
         let stopped = self.queue.stop().and_then(|()| self.queue.free());
@@ -279,6 +290,10 @@ fn refused(camera: &str, refusal: V4l2Error) -> CameraError {
 /// Half a second at 30 frames a second. A cable or a hub that damages every picture is not mended by waiting; opening the camera
 /// again has helped.
 const DAMAGED_AT_MOST: u32 = 15;
+
+/// Stopping takes a camera less than a second, a slow exposure included. Longer, and it is opened again once its driver has let go of
+/// it. The supervisor's five seconds for a pipeline's end are for this and for the encoder's close.
+const CLOSE_AT_MOST: Duration = Duration::from_millis(1500);
 
 #[cfg(test)]
 mod tests {

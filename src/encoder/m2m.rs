@@ -15,7 +15,6 @@
 #![allow(clippy::disallowed_methods)] // a driver: reads the clock once a call
 
 mod agreement;
-mod aside;
 mod candidate;
 mod controls;
 mod journal;
@@ -42,14 +41,13 @@ use crate::board::{KeyFrameMethod, Rung};
 use crate::media::rate::EncoderLimits;
 use crate::media::{AccessUnit, Bitrate, Frame};
 use crate::v4l2::V4l2Error;
+use crate::v4l2::aside::{Aside, Outcome};
 
-pub use aside::left_behind;
 pub use candidate::{Candidate, candidates};
 pub use pairing::M2mSettings;
 pub use standing::Standing;
 
 use agreement::Blueprint;
-use aside::{Aside, Outcome};
 use journal::Journal;
 use ladder::Ladder;
 use recovery::{Errand, close};

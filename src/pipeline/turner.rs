@@ -19,13 +19,13 @@ use crate::viewer::packetizer::pack;
 
 /// The loop's state.
 pub(super) struct Turner {
+    /// The newest picture that the encoder had no room for yet. It goes before its camera, which is then closed with all that it has.
+    pending: Option<Frame>,
     camera: Box<dyn Camera>,
     encoder: Box<dyn Encoder>,
     outlets: Outlets,
     orders: Arc<Orders>,
     gate: KeyFrameGate,
-    /// The newest picture that the encoder had no room for yet.
-    pending: Option<Frame>,
     /// Frames since the last one that was to be coded.
     left_out: u32,
     is_halved: bool,
@@ -45,12 +45,12 @@ impl Turner {
         let format = camera.format();
         info!(size = %format.size, fourcc = %format.fourcc, interval = ?format.interval, "camera and encoder are open");
         Self {
+            pending: None,
             camera,
             encoder,
             outlets,
             orders,
             gate: KeyFrameGate::new(KEY_FRAME_SPACING),
-            pending: None,
             left_out: 0,
             is_halved: false,
             in_encoder: InEncoder::default(),

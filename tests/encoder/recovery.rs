@@ -110,14 +110,14 @@ fn a_streamoff_that_blocks_is_left_behind_and_the_picture_returns() {
     pair.run(20);
     drop(blocks);
     pair.check("streamoff-blocks");
-    println!("left behind: {}", rovercast::encoder::m2m::left_behind());
+    println!("left behind: {}", rovercast::v4l2::left_behind());
     assert!(
         pair.errors
             .iter()
             .any(|it| it.contains("did not come back"))
     );
     let begin = Instant::now();
-    while rovercast::encoder::m2m::left_behind() > 0 {
+    while rovercast::v4l2::left_behind() > 0 {
         assert!(begin.elapsed() < Duration::from_secs(30), "it never ends");
         std::thread::yield_now();
     }

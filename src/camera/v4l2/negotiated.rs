@@ -10,10 +10,11 @@ use tracing::{debug, info};
 use super::negotiation::{self, CameraSettings, Offer};
 use super::returns::{LentSlot, Returns};
 use super::stamps::Stamps;
-use super::{Damaged, V4l2Camera, refused};
+use super::{CLOSE_AT_MOST, Damaged, Streaming, V4l2Camera, refused};
 use crate::camera::metronome::INTERVALS;
 use crate::camera::{CameraError, SharedBuffer};
 use crate::media::PictureFormat;
+use crate::v4l2::aside::ClosedAside;
 use crate::v4l2::{
     BufferType, Colorimetry, Device, EventKind, FormatRequest, Memory, PlaneLayout, Queue, Slot,
     V4l2Error,
@@ -145,7 +146,7 @@ impl Negotiated {
             .map(|slot| Arc::new(LentSlot::new(slot, &returns)))
             .collect();
         let used = slots.len() - unused;
-        let mut camera = V4l2Camera {
+        let streaming = Streaming {
             name: self.name.clone(),
             device: Arc::clone(&self.device),
             ready: self.watch(&returns)?,
@@ -159,10 +160,15 @@ impl Negotiated {
             stamps: Stamps::default(),
             damaged: Damaged::default(),
         };
+        let mut camera = V4l2Camera(ClosedAside::new(
+            "close the camera",
+            CLOSE_AT_MOST,
+            streaming,
+        ));
         for slot in slots.into_iter().take(used) {
-            camera.give_to_kernel(slot)?;
+            camera.0.give_to_kernel(slot)?;
         }
-        camera.queue.start().map_err(refused)?;
+        camera.0.queue.start().map_err(refused)?;
         info!(camera = self.name, slots = used, ?memory, "camera streams");
         Ok(camera)
     }

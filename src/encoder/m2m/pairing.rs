@@ -13,7 +13,6 @@ use std::time::{Duration, Instant};
 use tracing::{debug, info};
 
 use super::agreement::{Agreed, Blueprint, Direct, RawMemory, agree, obstacle};
-use super::aside::within;
 use super::candidate::Candidate;
 use super::controls::Aim;
 use super::session::Session;
@@ -25,6 +24,7 @@ use crate::encoder::convert::{Target, Writer};
 use crate::encoder::{Another, EncoderError, Handover};
 use crate::media::{Bitrate, Fourcc, PictureFormat};
 use crate::pipeline::PipelineError;
+use crate::v4l2::aside::within;
 use crate::v4l2::heap::Heap;
 use crate::v4l2::{Colorimetry, Device, V4l2Error};
 

@@ -4,12 +4,12 @@ use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
-use super::aside::{Aside, within};
 use super::session::Session;
 use super::{CLOSE_AT_MOST, M2mEncoder, State, ladder};
 use crate::board::{BitrateMethod, Rung};
 use crate::encoder::EncoderError;
 use crate::v4l2::V4l2Error;
+use crate::v4l2::aside::{Aside, within};
 
 /// What an encoder's thread was sent to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -193,17 +193,17 @@ impl M2mEncoder {
 impl Errand {
     fn what(self) -> &'static str {
         match self {
-            Self::Start => "start",
-            Self::Climb(Rung::ResetCapture) => "reset",
-            Self::Climb(Rung::Reinitialise) => "set up again",
-            Self::Climb(Rung::Reopen | Rung::Software) => "open again",
+            Self::Start => "start the encoder",
+            Self::Climb(Rung::ResetCapture) => "reset the encoder",
+            Self::Climb(Rung::Reinitialise) => "set the encoder up again",
+            Self::Climb(Rung::Reopen | Rung::Software) => "open the encoder again",
         }
     }
 }
 
 /// False when it was left behind.
 pub(super) fn close(session: Box<Session>, limit: Duration, now: Instant) -> bool {
-    match within("close", limit, now, move || drop(session)) {
+    match within("close the encoder", limit, now, move || drop(session)) {
         Ok(closed) => closed.is_some(),
         Err(error) => {
             warn!(%error, "cannot start a thread to close the encoder");

@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use tracing::debug;
 
-use super::aside::Outcome;
 use super::recovery::Errand;
 use super::session::{Coded, Session};
 use super::units::Became;
@@ -12,6 +11,7 @@ use super::{KeyFrame, M2mEncoder, State};
 use crate::encoder::EncoderError;
 use crate::media::AccessUnit;
 use crate::v4l2::V4l2Error;
+use crate::v4l2::aside::Outcome;
 
 impl M2mEncoder {
     /// Everything that can be done now, up to the next unit.

@@ -4,13 +4,14 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
+use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime,
 };
 
 use crate::v4l2::Device;
+use crate::v4l2::aside::Bell;
 
 /// An epoll descriptor that is readable when there is something to do.
 ///
@@ -23,10 +24,6 @@ pub(super) struct Watch {
     bell: Arc<Bell>,
     watched: Option<Arc<Device>>,
 }
-
-/// Rung from another thread.
-#[derive(Debug)]
-pub(super) struct Bell(OwnedFd);
 
 /// What there is to do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,13 +42,13 @@ impl Watch {
             TimerfdClockId::Monotonic,
             TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK,
         )?;
-        let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        let bell = Bell::new()?;
         epoll::add(&epoll, &deadline, DEADLINE, epoll::EventFlags::IN)?;
         epoll::add(&epoll, &bell, BELL, epoll::EventFlags::IN)?;
         Ok(Self {
             epoll,
             deadline,
-            bell: Arc::new(Bell(bell)),
+            bell: Arc::new(bell),
             watched: None,
         })
     }
@@ -76,7 +73,7 @@ impl Watch {
                 let _ = rustix::io::read(&self.deadline, &mut [0u8; 8]);
             } else if data == BELL {
                 ready.bell = true;
-                let _ = rustix::io::read(&self.bell.0, &mut [0u8; 8]);
+                self.bell.hush();
             } else {
                 let failed = epoll::EventFlags::ERR | epoll::EventFlags::HUP;
                 let flags = { event.flags };
@@ -122,13 +119,6 @@ impl Watch {
 impl AsFd for Watch {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.epoll.as_fd()
-    }
-}
-
-impl Bell {
-    pub(super) fn ring(&self) {
-        // Only a full counter can refuse, and then the descriptor is readable anyway.
-        let _ = rustix::io::write(&self.0, &1u64.to_ne_bytes());
     }
 }
 

@@ -1,21 +1,27 @@
 //! Calls that may block, on a thread of their own, with a deadline.
 //!
 //! STREAMON, STREAMOFF, REQBUFS and close(2) of a codec wait for its firmware: two seconds on a Raspberry Pi, a minute with wave5, for
-//! ever when it hangs. No signal ends such a call. A thread that does not come back in time is left behind with all that it
-//! holds, descriptors included, and counted.
+//! ever when it hangs. Those of a USB camera that has stopped answering wait five seconds for each of its answers. No signal ends such
+//! a call. A thread that does not come back in time is left behind with all that it holds, descriptors included, and counted.
+//!
+//! The end of the process waits for it, too: the kernel takes no task away from a driver that it sleeps in uninterruptibly, and
+//! closes what is open itself. All else has ended by then.
+#![allow(clippy::disallowed_methods)] // a driver: one reading when a device is closed
 
+use std::ops::{Deref, DerefMut};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, sync_channel};
 use std::time::{Duration, Instant};
 
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::io::Errno;
 use tracing::{info, warn};
-
-use super::watch::Bell;
 
 /// Something that is being done aside.
 #[derive(Debug)]
-pub(super) struct Aside<T> {
+pub(crate) struct Aside<T> {
     what: &'static str,
     result: Receiver<T>,
     until: Instant,
@@ -24,7 +30,7 @@ pub(super) struct Aside<T> {
 
 /// How it stands.
 #[derive(Debug)]
-pub(super) enum Outcome<T> {
+pub(crate) enum Outcome<T> {
     NotYet,
     Done(T),
     /// It did not come back in time, or its thread died: what it held is lost.
@@ -33,7 +39,7 @@ pub(super) enum Outcome<T> {
 
 impl<T: Send + 'static> Aside<T> {
     /// Starts it; the bell rings when it is done.
-    pub(super) fn start(
+    pub(crate) fn start(
         what: &'static str,
         until: Instant,
         bell: Option<Arc<Bell>>,
@@ -44,7 +50,7 @@ impl<T: Send + 'static> Aside<T> {
         let theirs = Arc::clone(&state);
         let span = tracing::Span::current();
         std::thread::Builder::new()
-            .name("encoder-aside".into())
+            .name("driver-aside".into())
             .spawn(move || {
                 let _entered = span.enter();
                 let done = act();
@@ -52,7 +58,7 @@ impl<T: Send + 'static> Aside<T> {
                     // Nobody wants it any more. It is dropped here, where that may block.
                     drop(done);
                     LEFT_BEHIND.fetch_sub(1, Ordering::Relaxed);
-                    info!(what, "a call to the encoder that was given up has ended");
+                    info!(what, "a call to a driver that was given up has ended");
                     return;
                 }
                 // There is room for the one result; without a receiver it is dropped here too.
@@ -69,7 +75,7 @@ impl<T: Send + 'static> Aside<T> {
         })
     }
 
-    pub(super) fn poll(&self, now: Instant) -> Outcome<T> {
+    pub(crate) fn poll(&self, now: Instant) -> Outcome<T> {
         match self.result.try_recv() {
             Ok(done) => Outcome::Done(done),
             Err(TryRecvError::Empty) if now < self.until => Outcome::NotYet,
@@ -79,7 +85,7 @@ impl<T: Send + 'static> Aside<T> {
     }
 
     /// Waits for the end, or so long.
-    pub(super) fn wait(&self, limit: Duration) -> Outcome<T> {
+    pub(crate) fn wait(&self, limit: Duration) -> Outcome<T> {
         match self.result.recv_timeout(limit) {
             Ok(done) => Outcome::Done(done),
             Err(RecvTimeoutError::Timeout) => self.leave_behind(),
@@ -87,7 +93,7 @@ impl<T: Send + 'static> Aside<T> {
         }
     }
 
-    pub(super) fn until(&self) -> Instant {
+    pub(crate) fn until(&self) -> Instant {
         self.until
     }
 
@@ -100,19 +106,19 @@ impl<T: Send + 'static> Aside<T> {
         warn!(
             what = self.what,
             left_behind = left_behind(),
-            "the encoder's driver does not come back: left behind"
+            "a driver does not come back: left behind"
         );
         Outcome::Lost
     }
 }
 
-/// How many threads wait in an encoder's driver now, without anybody waiting for them.
+/// How many threads wait in a driver now, without anybody waiting for them.
 pub fn left_behind() -> u64 {
     LEFT_BEHIND.load(Ordering::Relaxed)
 }
 
 /// Makes a call that may block, for so long at most. `None`: left behind.
-pub(super) fn within<T: Send + 'static>(
+pub(crate) fn within<T: Send + 'static>(
     what: &'static str,
     limit: Duration,
     now: Instant,
@@ -125,6 +131,75 @@ pub(super) fn within<T: Send + 'static>(
     })
 }
 
+/// A device that is closed aside when this is dropped: for so long it is waited for, then it is left behind.
+#[derive(Debug)]
+pub(crate) struct ClosedAside<T: Send + 'static> {
+    what: &'static str,
+    limit: Duration,
+    /// Gone when it is dropped.
+    open: Option<T>,
+}
+
+impl<T: Send + 'static> ClosedAside<T> {
+    pub(crate) fn new(what: &'static str, limit: Duration, open: T) -> Self {
+        Self {
+            what,
+            limit,
+            open: Some(open),
+        }
+    }
+}
+
+impl<T: Send + 'static> Deref for ClosedAside<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        self.open.as_ref().expect("it is open until it is dropped")
+    }
+}
+
+impl<T: Send + 'static> DerefMut for ClosedAside<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        self.open.as_mut().expect("it is open until it is dropped")
+    }
+}
+
+impl<T: Send + 'static> Drop for ClosedAside<T> {
+    fn drop(&mut self) {
+        let open = self.open.take();
+        if let Err(error) = within(self.what, self.limit, Instant::now(), move || drop(open)) {
+            warn!(what = self.what, %error, "cannot start a thread: closed without");
+        }
+    }
+}
+
+/// Rung from another thread.
+#[derive(Debug)]
+pub(crate) struct Bell(OwnedFd);
+
+impl Bell {
+    pub(crate) fn new() -> Result<Self, Errno> {
+        let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
+        eventfd(0, flags).map(Self)
+    }
+
+    pub(crate) fn ring(&self) {
+        // Only a full counter can refuse, and then the descriptor is readable anyway.
+        let _ = rustix::io::write(&self.0, &1u64.to_ne_bytes());
+    }
+
+    /// Silent until it is rung again.
+    pub(crate) fn hush(&self) {
+        let _ = rustix::io::read(&self.0, &mut [0u8; 8]);
+    }
+}
+
+impl AsFd for Bell {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
 const RUNNING: u8 = 0;
 const DONE: u8 = 1;
 const LEFT: u8 = 2;
@@ -132,9 +207,13 @@ const LEFT: u8 = 2;
 static LEFT_BEHIND: AtomicU64 = AtomicU64::new(0);
 
 #[cfg(test)]
-#[allow(clippy::disallowed_methods)] // a thread's end has no other clock
 mod tests {
+    use std::sync::Mutex;
+
     use super::*;
+
+    /// What is left behind is counted for the whole process.
+    static COUNTING: Mutex<()> = Mutex::new(());
 
     #[test]
     fn what_comes_back_in_time_brings_its_result() {
@@ -144,6 +223,7 @@ mod tests {
 
     #[test]
     fn a_driver_that_never_comes_back_is_left_behind_and_counted_until_it_does() {
+        let _alone = COUNTING.lock().unwrap();
         let (release, held) = sync_channel::<()>(0);
         let now = Instant::now();
         let aside = Aside::start("close", now, None, move || held.recv()).unwrap();
@@ -153,6 +233,30 @@ mod tests {
 
         drop(aside);
         drop(release);
+        while left_behind() > 0 {
+            std::thread::yield_now();
+        }
+    }
+
+    /// A device whose close(2) takes as long as somebody holds it.
+    struct Slow(std::sync::mpsc::Receiver<()>);
+
+    impl Drop for Slow {
+        fn drop(&mut self) {
+            let _ = self.0.recv();
+        }
+    }
+
+    #[test]
+    fn a_device_that_does_not_close_in_time_holds_nobody_up() {
+        let _alone = COUNTING.lock().unwrap();
+        let (release, held) = sync_channel::<()>(0);
+        let slow = ClosedAside::new("close it", Duration::from_millis(1), Slow(held));
+
+        drop(slow);
+
+        assert_eq!(left_behind(), 1, "it is being closed still");
+        release.send(()).unwrap();
         while left_behind() > 0 {
             std::thread::yield_now();
         }
