@@ -8,6 +8,8 @@ mod bad_messages;
 mod common;
 #[path = "seed_relay/lifecycle.rs"]
 mod lifecycle;
+#[path = "seed_relay/profile.rs"]
+mod profile;
 #[path = "common/receiver.rs"]
 mod receiver;
 #[path = "seed_relay/relay.rs"]

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use tokio::sync::mpsc;
 
+use crate::media::h264::ProfileLevelId;
 use crate::pipeline::feed::Feed;
 use crate::relay::client::{Link, LinkEvent};
 use crate::relay::session::{Input, Session};
@@ -37,6 +38,8 @@ pub(super) struct Expected {
 }
 
 pub(super) struct Seated {
+    /// What its offer says of the stream.
+    pub(super) offered: ProfileLevelId,
     pub(super) connected: bool,
     /// As it was last told.
     pub(super) is_alone: bool,
@@ -76,6 +79,16 @@ impl Line {
                 Viewer::Seated(_) => None,
             })
             .collect()
+    }
+
+    /// Who did not agree to a stream of this profile.
+    pub(super) fn not_for(&self, profile: ProfileLevelId) -> Vec<ViewerId> {
+        let left_out = |viewer: &Viewer| match viewer {
+            Viewer::Seated(seated) => !seated.offered.covers(profile),
+            Viewer::Expected(_) => false,
+        };
+        let viewers = self.viewers.iter().filter(|(_, it)| left_out(it));
+        viewers.map(|(viewer, _)| viewer.clone()).collect()
     }
 
     /// Nothing is left that would want to say good-bye.

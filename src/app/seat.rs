@@ -181,7 +181,7 @@ impl Seat {
                     units: self.metrics.units.value(),
                 });
             }
-            Event::Pipeline(pipeline::Report::Profile(profile)) => self.profile_known(profile),
+            Event::Pipeline(pipeline::Report::Profile(profile)) => self.profile_known(profile, now),
             Event::Pipeline(pipeline::Report::Ended(result)) => {
                 self.pipeline = None;
                 self.opened = None;
@@ -260,10 +260,7 @@ impl Seat {
             }
             Action::CloseViewer { viewer, reason } => {
                 info!(%viewer, %reason, "viewer goes");
-                if let Some(Viewer::Seated(seated)) = at.viewers.remove(&viewer) {
-                    seated.peer.close();
-                    self.leaving.push(seated.events);
-                }
+                self.close(line, &viewer);
                 self.link_gone(Place { line, viewer }, now);
             }
             Action::Report(status) => match status.state {
@@ -361,16 +358,35 @@ impl Seat {
         self.lines.iter().map(|line| line.viewers.len()).sum()
     }
 
-    fn profile_known(&mut self, profile: ProfileLevelId) {
-        if self.profile.is_some_and(|known| known != profile) {
-            warn!(%profile, known = ?self.profile, "the encoder changed its profile under running viewers");
-        }
+    /// Another encoder may make another profile: who did not agree to it is sent away, and told so, and gets an offer that says it.
+    fn profile_known(&mut self, profile: ProfileLevelId, now: Instant) {
         self.profile = Some(profile);
         for line in 0..self.lines.len() {
+            for viewer in self.lines[line].not_for(profile) {
+                warn!(%viewer, %profile, "the stream has another profile now than its offer said: it is to come again");
+                self.close(line, &viewer);
+                let reason = "the encoder makes another profile of H.264 now".to_owned();
+                self.lines[line].session.handle(
+                    Input::ViewerEnded {
+                        viewer: viewer.clone(),
+                        reason,
+                    },
+                    now,
+                );
+                self.link_gone(Place { line, viewer }, now);
+            }
             for (viewer, expected) in self.lines[line].take_expected() {
                 let seated = self.seat(&viewer, expected, profile);
                 self.lines[line].viewers.insert(viewer, seated);
             }
+        }
+    }
+
+    /// Its browser hears of it in its own time.
+    fn close(&mut self, line: usize, viewer: &ViewerId) {
+        if let Some(Viewer::Seated(seated)) = self.lines[line].viewers.remove(viewer) {
+            seated.peer.close();
+            self.leaving.push(seated.events);
         }
     }
 
@@ -380,6 +396,7 @@ impl Seat {
         let (tell, events) = mpsc::channel(PEER_EVENTS);
         let peer = Peer::open(viewer.clone(), settings, profile, expected.units, tell);
         Viewer::Seated(Box::new(Seated {
+            offered: profile,
             connected: false,
             is_alone: false,
             statistics: PeerStatistics::default(),

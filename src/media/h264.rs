@@ -61,6 +61,17 @@ impl ProfileLevelId {
             .and_then(Self::of_sps)
     }
 
+    /// Whether who agreed to this can decode a stream of `other`: each profile's decoders read those before it (Annex A.2). Baseline counts
+    /// as constrained, for no encoder of a board makes what the two differ in. Levels are left out: browsers decode any size that they can.
+    pub fn covers(self, other: Self) -> bool {
+        const BASELINE_MAIN_HIGH: [u8; 3] = [66, 77, 100];
+        let place = |id: Self| BASELINE_MAIN_HIGH.iter().position(|it| *it == id.0[0]);
+        match (place(self), place(other)) {
+            (Some(agreed), Some(made)) => made <= agreed,
+            (Some(_), None) | (None, Some(_)) | (None, None) => self.0[0] == other.0[0],
+        }
+    }
+
     /// The bytes behind the header of an SPS. 7.3.2.1.1.
     fn of_sps(nal: &[u8]) -> Option<Self> {
         nal.get(1..4)?.try_into().ok().map(Self)
@@ -128,5 +139,25 @@ mod tests {
         for header in 24..32 {
             assert_eq!(NalType::of(0x60 | header), NalType::NotSent);
         }
+    }
+
+    #[test]
+    fn who_agreed_to_a_profile_decodes_those_before_it_at_any_level() {
+        let covers = |agreed, made| ProfileLevelId(agreed).covers(ProfileLevelId(made));
+        let [baseline, constrained, main, high] = [
+            [0x42, 0x00, 0x1f],
+            [0x42, 0xe0, 0x28],
+            [0x4d, 0x40, 0x1f],
+            [0x64, 0x00, 0x0b],
+        ];
+        for (agreed, made) in [(constrained, main), (baseline, high), (main, high)] {
+            assert!(!covers(agreed, made), "{agreed:x?} {made:x?}");
+            assert!(covers(made, agreed), "{made:x?} {agreed:x?}");
+        }
+        assert!(covers(baseline, constrained) && covers(constrained, baseline));
+        let extended = [0x58, 0x00, 0x1f];
+        assert!(
+            covers(extended, extended) && !covers(extended, baseline) && !covers(high, extended)
+        );
     }
 }

@@ -138,7 +138,7 @@ impl Scene {
     }
 
     /// Carries candidates both ways until the picture is there.
-    async fn trickle(&mut self, viewer: &mut Receiver, offer: &str) {
+    pub(crate) async fn trickle(&mut self, viewer: &mut Receiver, offer: &str) {
         loop {
             tokio::select! {
                 arrival = viewer.arrival() => match arrival {
