@@ -1,5 +1,6 @@
 //! What is done to the board's devices from outside.
 
+use std::fs::File;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -35,6 +36,13 @@ pub(crate) fn control(camera: &PathBuf, assignment: &str) {
 pub(crate) fn quirk(name: &str, value: &str) {
     let path = PathBuf::from("/sys/module/vh264enc/parameters").join(name);
     std::fs::write(&path, value).expect("the virtual encoder is loaded");
+}
+
+/// Has a node open, and does nothing with it.
+pub(crate) fn hold(node: PathBuf) -> File {
+    let mut options = File::options();
+    options.read(true).write(true);
+    options.open(node).expect("it can be opened")
 }
 
 /// Runs the command that a variable holds.

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::SocketAddr;
-use std::process::Command;
+use std::path::Path;
+use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
 
 use rustix::process::Pid;
@@ -31,6 +32,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) more: &'a str,
     /// The relay that it calls; it is its own, and serves the page, where there is none.
     pub(crate) relay: Option<&'a Relay>,
+    /// As systemd gives it to a service of `Type=notify`.
+    pub(crate) notify_socket: Option<&'a Path>,
 }
 
 impl Default for Setup<'_> {
@@ -40,6 +43,7 @@ impl Default for Setup<'_> {
             fps: 15,
             more: "",
             relay: None,
+            notify_socket: None,
         }
     }
 }
@@ -53,6 +57,7 @@ impl Robot {
             fps,
             more,
             relay,
+            ..
         } = setup;
         let (viewer, relay) = (
             relay.is_none(),
@@ -81,9 +86,11 @@ viewer = {viewer}
         let config = artefact(&format!("{name}.toml"));
         fs::write(&config, text).unwrap();
         let config = config.to_str().unwrap();
+        let mut command = Command::new("rovercast");
+        command.envs(setup.notify_socket.map(|path| ("NOTIFY_SOCKET", path)));
         let process = Rovercast::start_as(
             name,
-            Command::new("rovercast"),
+            command,
             "rovercast=debug",
             &["run", "--config", config],
         );
@@ -108,11 +115,23 @@ viewer = {viewer}
         self.process.id()
     }
 
+    /// SIGTERM.
+    pub(crate) fn ask_to_end(&self) {
+        self.process.ask_to_end();
+    }
+
+    pub(crate) fn exit(&mut self) -> ExitStatus {
+        self.process.exit()
+    }
+
+    pub(crate) fn status(&self) -> Value {
+        let body = http::get(self.http, "/status").unwrap().body;
+        serde_json::from_str(&body).unwrap()
+    }
+
     /// `/status` of its camera.
     pub(crate) fn camera(&self) -> Value {
-        let body = http::get(self.http, "/status").unwrap().body;
-        let mut status: Value = serde_json::from_str(&body).unwrap();
-        status["cameras"][0].take()
+        self.status()["cameras"][0].take()
     }
 
     pub(crate) fn metric(&self, name: &str) -> f64 {
@@ -190,6 +209,20 @@ viewer = {viewer}
             assert_eq!(words.last().unwrap(), encoder, "{line}");
             assert!(!RAW_BYTES.contains(&bytes), "{line}");
         }
+    }
+
+    /// The states of its threads, one letter each (proc_pid_stat(5)), that of the main one first.
+    pub(crate) fn thread_states(&self) -> Vec<char> {
+        let state = |stat: String| stat.rsplit_once(") ")?.1.chars().next();
+        let read = |path: std::path::PathBuf| state(fs::read_to_string(path).ok()?);
+        let main = self.id().as_raw_pid().to_string();
+        let tasks = fs::read_dir(self.proc("task")).into_iter().flatten();
+        let (main, others): (Vec<_>, Vec<_>) = tasks
+            .flatten()
+            .partition(|task| task.file_name().to_str() == Some(&main));
+        let all = main.into_iter().chain(others);
+        all.filter_map(|task| read(task.path().join("stat")))
+            .collect()
     }
 
     pub(crate) fn holdings(&self) -> Holdings {

@@ -1,7 +1,6 @@
 //! Who watches: calls the robot's relay as the page does, and decodes what comes.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -37,13 +36,15 @@ pub(crate) struct Picture {
 /// One dashboard with one peer.
 pub(crate) struct Viewer {
     seen: Arc<Mutex<Vec<Picture>>>,
-    sessions: Arc<AtomicUsize>,
+    /// What it heard from the relay after it had joined, candidates left out.
+    words: Words,
     losses: mpsc::UnboundedSender<()>,
     leave: mpsc::UnboundedSender<()>,
     link: JoinHandle<()>,
     _packets: JoinHandle<()>,
 }
 
+type Words = Arc<Mutex<Vec<Value>>>;
 type Socket = WebSocketStream<TcpStream>;
 
 impl Viewer {
@@ -70,14 +71,14 @@ impl Viewer {
             .expect("no picture");
 
         let seen = Arc::new(Mutex::new(Vec::new()));
-        let sessions = Arc::new(AtomicUsize::new(1));
+        let words = Words::default();
         let (losses, reported) = mpsc::unbounded_channel();
         let (leave, left) = mpsc::unbounded_channel();
         let packets = tokio::spawn(watch(receiver, Arc::clone(&seen), reported));
-        let link = tokio::spawn(stay(socket, Arc::clone(&sessions), left));
+        let link = tokio::spawn(stay(socket, Arc::clone(&words), left));
         let viewer = Self {
             seen,
-            sessions,
+            words,
             losses,
             leave,
             link,
@@ -89,7 +90,15 @@ impl Viewer {
 
     /// How many peers it had, one after the other; a robot that ends one counts, too.
     pub(crate) fn sessions(&self) -> usize {
-        self.sessions.load(Ordering::Relaxed)
+        1 + self.words.lock().unwrap().len()
+    }
+
+    /// Waits for the robot's good-bye.
+    pub(crate) fn until_bye(&self, within: Duration) {
+        wait_for("a good-bye", within, || {
+            let words = self.words.lock().unwrap();
+            words.iter().any(|it| it["type"] == "bye").then_some(())
+        });
     }
 
     /// PLI.
@@ -255,18 +264,14 @@ async fn trickle(socket: &mut Socket, receiver: &mut Receiver) {
 }
 
 /// Holds the place at the relay; everything but a candidate is the end of the one session that there should be.
-async fn stay(
-    mut socket: Socket,
-    sessions: Arc<AtomicUsize>,
-    mut left: mpsc::UnboundedReceiver<()>,
-) {
+async fn stay(mut socket: Socket, words: Words, mut left: mpsc::UnboundedReceiver<()>) {
     loop {
         tokio::select! {
             message = hear(&mut socket) => match message {
                 Some(message) if message["type"] == "ice_candidate" => {}
                 Some(message) => {
                     println!("the viewer hears {message}");
-                    sessions.fetch_add(1, Ordering::Relaxed);
+                    words.lock().unwrap().push(message);
                 }
                 None => return,
             },

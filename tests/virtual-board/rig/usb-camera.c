@@ -1,6 +1,6 @@
 /*
- * Plugs the USB camera of uvcsim.py into this machine's vhci-hcd, or pulls it out at the other end.
- * usage: usb-camera plug|unplug HOST PORT
+ * Plugs the USB camera of uvcsim.py into this machine's vhci-hcd, or does something to it at the other end.
+ * usage: usb-camera plug|unplug|mute|unmute HOST PORT
  * The first line on the connection says what it is for; after "plug" the kernel speaks USB/IP on
  * it.
  */
@@ -32,7 +32,7 @@ int main(int argc, char **argv)
 	char line[16];
 
 	if (argc != 4 || !inet_aton(argv[2], &host.sin_addr)) {
-		fprintf(stderr, "usage: usb-camera plug|unplug HOST PORT\n");
+		fprintf(stderr, "usage: usb-camera plug|unplug|mute|unmute HOST PORT\n");
 		return 2;
 	}
 	plug = !strcmp(argv[1], "plug");
@@ -43,7 +43,7 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-	snprintf(line, sizeof(line), "%s\n", plug ? "plug" : "unplug");
+	snprintf(line, sizeof(line), "%s\n", argv[1]);
 	if (write(fd, line, strlen(line)) != (ssize_t)strlen(line)) {
 		perror("write");
 		return 1;

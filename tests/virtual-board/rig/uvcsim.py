@@ -4,6 +4,8 @@
 Listens on a free port of its argument, an address of this machine, and prints it. A connection's first line says what it is for:
   plug    the rest of the connection is USB/IP between this camera and the client's vhci-hcd, from the first URB on
   unplug  the cable is pulled: the camera's connection ends in the middle of whatever it was doing
+  mute    the camera answers nothing, and so holds up whoever asks, until
+  unmute  it answers all that it was asked meanwhile
 
 Linux: Documentation/usb/usbip_protocol.rst. Not simulated: isochronous transfer, camera controls.
 """
@@ -114,6 +116,7 @@ class Camera:
         while True:
             pause = self.send_pictures()
             readable, _, _ = select.select([self.link], [], [], pause)
+            answering.wait()
             if readable:
                 data = self.link.recv(65536)
                 if not data:
@@ -261,6 +264,14 @@ def main():
         link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         order = first_line(link)
         print(order, flush=True)
+        if order == "mute":
+            answering.clear()
+            link.close()
+            continue
+        answering.set()
+        if order == "unmute":
+            link.close()
+            continue
         if plugged is not None:
             try:
                 plugged.shutdown(socket.SHUT_RDWR)
@@ -273,6 +284,9 @@ def main():
         else:
             link.close()
 
+
+answering = threading.Event()
+answering.set()
 
 # Coded once: 640x480 takes this machine longer than a fifteenth of a second.
 MJPEG_LOOP = [mjpeg_picture(number) for number in range(MJPEG_PICTURES)]

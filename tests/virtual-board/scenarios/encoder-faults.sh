@@ -1,4 +1,4 @@
-# The encoder fails in four ways while two watch: the peers stay, and the picture returns, at last from the software encoder.
+# The encoder fails in seven ways: the peers stay, and the picture returns, at last from the software encoder.
 # needs: vivid vh264enc rovercast tests
 # deadline: 300 s
 # shellcheck shell=dash
@@ -8,3 +8,4 @@ load_encoder allocators=1
 ROVERCAST_CAMERA=$(camera) ROVERCAST_ENCODER=$(encoder)
 export ROVERCAST_CAMERA ROVERCAST_ENCODER RUST_BACKTRACE=1
 board-test --ignored --nocapture --exact encoder_faults
+board-test --ignored --nocapture --exact encoder_comes_and_goes
