@@ -4,14 +4,10 @@
 # boot_debian SECONDS IMAGE SHARE SNAPSHOT [PORT]: what the board writes on its second console goes to standard output. With
 # SNAPSHOT on, the image stays as it is. PORT of this machine's loopback leads to port 9000 of the board.
 boot_debian() {
-    local release net=user,id=net
-    release=$(cat "$CACHE/kernel/release")
+    local net=user,id=net
     [ -z "${5:-}" ] || net+=",hostfwd=tcp:127.0.0.1:$5-:9000"
-    timeout --foreground "$1" "$CACHE/tools/lib64/ld-linux-x86-64.so.2" --library-path "$(tool_libraries)" \
-        "$(tool_path qemu-system-aarch64)" -L "$CACHE/tools/usr/share/qemu" \
-        -M virt,gic-version=3 -cpu "$CPU" -smp 2 -m 1024 -accel tcg,thread=multi \
-        -nodefaults -display none -no-reboot -pidfile "$SHARE.pid" \
-        -kernel "$CACHE/kernel/boot/vmlinuz-$release" -initrd "$DEBIAN/initramfs.cpio" \
+    describe_machine
+    timeout --foreground "$1" "${QEMU[@]}" -initrd "$DEBIAN/initramfs.cpio" \
         -append "console=ttyAMA0 rdinit=/init panic=-1 loglevel=4 net.ifnames=0 systemd.getty_auto=0 systemd.wants=board.service" \
         -drive "file=$2,format=raw,if=none,id=root,snapshot=$4,cache=unsafe" -device virtio-blk-pci,drive=root \
         -serial "file:$LOGS/serial.log" \

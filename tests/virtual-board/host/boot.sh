@@ -1,5 +1,6 @@
 # shellcheck shell=bash
-# Boots the virtual board and prints what its runner says. Sourced by ../run and ../run-debian; uses say, BOARD, CACHE, IN_NETWORK, LOGS, SHARE.
+# Boots the virtual board and prints what its runner says. Sourced by ../run, ../run-debian and ../run-as-robot; uses say, BOARD, CACHE,
+# IN_NETWORK, LOGS, SHARE.
 
 # One run of a kind at a time: two would fight over the share.
 lock_share() {
@@ -24,18 +25,24 @@ BOOT_SECONDS=60
 # translation when they are swapped: a system call takes 29 µs then, and 5 without. Hardware has no such trouble.
 ADDRESSES=nokaslr
 
+# describe_machine: QEMU with the board and its kernel, as the words of the array QEMU; what is plugged in is the caller's.
+describe_machine() {
+    # shellcheck disable=SC2054 # the commas are QEMU's
+    QEMU=("$CACHE/tools/lib64/ld-linux-x86-64.so.2" --library-path "$(tool_libraries)"
+        "$(tool_path qemu-system-aarch64)" -L "$CACHE/tools/usr/share/qemu"
+        -M virt,gic-version=3 -cpu "$CPU" -smp 2 -m 1024 -accel tcg,thread=multi
+        -nodefaults -display none -no-reboot -pidfile "$SHARE.pid"
+        -kernel "$CACHE/kernel/boot/vmlinuz-$(cat "$CACHE/kernel/release")")
+}
+
 # boot: runs the plan in $SHARE on the virtual board; its results go to standard output.
 boot() {
-    local release net=user,id=net
-    release=$(cat "$CACHE/kernel/release")
+    local net=user,id=net
     cp "$CACHE"/{vh264enc/vh264enc,vdmaheap/vdmaheap}.ko "$SHARE/"
     if [ ${#IN_NETWORK[@]} -gt 0 ]; then net=tap,id=net,ifname=tap0,script=no,downscript=no; fi
+    describe_machine
     # Results travel on a console of their own: the kernel writes on the serial line whenever it likes.
-    "${IN_NETWORK[@]}" "$CACHE/tools/lib64/ld-linux-x86-64.so.2" --library-path "$(tool_libraries)" \
-        "$(tool_path qemu-system-aarch64)" -L "$CACHE/tools/usr/share/qemu" \
-        -M virt,gic-version=3 -cpu $CPU -smp 2 -m 1024 -accel tcg,thread=multi \
-        -nodefaults -display none -no-reboot -pidfile "$SHARE.pid" \
-        -kernel "$CACHE/kernel/boot/vmlinuz-$release" -initrd "$CACHE/initramfs.cpio" \
+    "${IN_NETWORK[@]}" "${QEMU[@]}" -initrd "$CACHE/initramfs.cpio" \
         -append "console=ttyAMA0 rdinit=/init panic=-1 loglevel=4 $ADDRESSES" \
         -serial "file:$LOGS/serial-$BOOT.log" \
         -chardev stdio,id=results,signal=off -device virtio-serial-pci -device virtconsole,chardev=results \

@@ -23,7 +23,8 @@ require_cross_compiler() {
 rebuild_when_changed() {
     local stamp=$CACHE/$1.stamp command=$2 state
     shift 3
-    state=$(cat "$CACHE/fetched" <(sha256sum "$@") | sha256sum)
+    # For a robot nothing was fetched, maybe.
+    state=$({ cat "$CACHE/fetched" 2> /dev/null || true; sha256sum "$@"; } | sha256sum)
     if [ "$(cat "$stamp" 2>/dev/null)" != "$state" ]; then
         rm -f "$stamp"
         "$command"
@@ -76,7 +77,7 @@ pack_initramfs() {
     cp "$BOARD/guest/init" "$root/init"
     for program in $GUEST_PROGRAMS; do
         cp "$CACHE/userland/usr/bin/$program" "$root/usr/bin/"
-        copy_libraries "$root" "$CACHE/userland/usr/bin/$program"
+        copy_libraries "$root" "$CACHE/userland/usr/bin/$program" "$CACHE/userland"
     done
     cp -L "$CACHE/userland/usr/lib/ld-linux-aarch64.so.1" "$root/lib/"
     copy_modules "$root" "$release"
@@ -84,15 +85,15 @@ pack_initramfs() {
     rm -rf "$root"
 }
 
-# The libraries that an aarch64 program names, and those that they name.
+# copy_libraries ROOT PROGRAM FROM: the libraries that an aarch64 program names, and those that they name.
 copy_libraries() {
-    local root=$1 name library
+    local root=$1 from=$3 name library
     for name in $(readelf -d "$2" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p'); do
         if [ -e "$root/usr/lib/$name" ]; then continue; fi
-        library=$(find "$CACHE/userland/usr/lib" -name "$name" | head -n 1)
+        library=$(find "$from/usr/lib" -name "$name" | head -n 1)
         [ -n "$library" ] || fail "$2 needs $name, which was not fetched"
         cp -L "$library" "$root/usr/lib/"
-        copy_libraries "$root" "$library"
+        copy_libraries "$root" "$library" "$from"
     done
 }
 

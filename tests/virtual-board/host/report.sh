@@ -1,5 +1,6 @@
 # shellcheck shell=bash
-# Turns the runner's lines into the run's report, and decides what is kept. Sourced by ../run; uses say, power_off, BOARD, BOOT_SECONDS, SHARE, LOGS, KEEP.
+# Turns the runner's lines into the run's report, and decides what is kept. Sourced by ../run; uses say, power_off, BOARD,
+# BOOT_SECONDS, SHARE, LOGS, KEEP, TARGET.
 
 PASSED=0 FAILED=0 SKIPPED=0
 declare -A TRIED_AGAIN=()
@@ -44,11 +45,19 @@ report_all() {
     for name in "$@"; do
         if [ -n "${heard[$name]:-}" ]; then continue; fi
         if [ "$name" = "$running" ]; then
-            report "not-ok $name 0 the board came to its end: see the logs of the run itself"
+            report "not-ok $name 0 $(how_it_ended)"
         else
             UNHEARD+=("$name")
         fi
     done
+}
+
+how_it_ended() {
+    if [ -n "$TARGET" ]; then
+        echo "the connection to the robot ended"
+    else
+        echo "the board came to its end: see the logs of the run itself"
+    fi
 }
 
 # when_silent STATUS: what read(1) said. True only once, after a time-out: the board is switched off, and its last words are read.
