@@ -6,7 +6,7 @@
 //! - [`heap`]: memory that both a camera and an encoder can import.
 //!
 //! Nothing here panics on what a driver says, and nothing blocks except opening, stopping, freeing and closing: those are to be done
-//! [`aside`].
+//! `aside`.
 //!
 //! # Why no crate
 //!
