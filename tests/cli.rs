@@ -94,6 +94,7 @@ fn a_good_configuration_is_printed_as_it_counts() {
              encoder = \"auto\"\n\
              bitrate = {{ min = \"300 kbps\", start = \"1.5 Mbps\", max = \"4 Mbps\" }}\n\
              prefer = \"smooth\"\n\
+             renditions = 1\n\
              keep_warm = false\n\
              \n\
              [relay]\n\
