@@ -148,7 +148,13 @@ impl Drop for TapCamera {
 
 impl Pipe {
     fn offer(&self, frame: Frame) {
-        *self.offered.lock().unwrap_or_else(PoisonError::into_inner) = Some(frame);
+        let mut offered = self.offered.lock().unwrap_or_else(PoisonError::into_inner);
+        // Whoever closes it looks for a picture after saying so: one that came later would never go home.
+        if !self.is_open.load(Ordering::Acquire) {
+            return;
+        }
+        *offered = Some(frame);
+        drop(offered);
         // Only a full counter can refuse, and then the descriptor is readable anyway.
         let _ = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
     }
@@ -259,6 +265,16 @@ mod tests {
         drop(tap.open());
         drop(camera.try_frame().unwrap());
         assert!(camera.lent.is_none());
+    }
+
+    #[test]
+    fn picture_that_comes_after_the_second_encoder_has_gone_is_not_kept() {
+        let (mut camera, tap) = tapped();
+        let second = tap.open();
+        let frame = camera.try_frame().unwrap().unwrap();
+        drop(second);
+        tap.0.offer(frame);
+        assert!(tap.0.take().is_none());
     }
 
     #[test]
