@@ -23,6 +23,7 @@ mod loss;
 mod probing;
 mod queue;
 mod receiver_clock;
+mod regain;
 
 use std::time::{Duration, Instant};
 
@@ -35,6 +36,7 @@ use self::history::{History, Reported};
 use self::loss::{LossControl, Verdict};
 use self::probing::{Outcome, Probing, Situation};
 use self::queue::QueueDelay;
+use self::regain::Regain;
 use crate::media::Bitrate;
 
 pub use self::because::Because;
@@ -100,17 +102,9 @@ pub struct Estimator {
     probed: Option<Instant>,
     /// When so much was last sent or probed that the estimate is known to hold.
     proven: Instant,
-    fall: Option<Fall>,
+    regain: Regain,
     /// The encoder's share of the bytes that are not padding, 0 to 1.
     payload_share: f64,
-}
-
-/// The estimate fell while the source sent little.
-#[derive(Clone, Copy, Debug)]
-struct Fall {
-    since: Instant,
-    /// In bits per second.
-    from: f64,
 }
 
 impl Estimator {
@@ -131,7 +125,7 @@ impl Estimator {
             is_silent: false,
             probed: None,
             proven: now,
-            fall: None,
+            regain: Regain::default(),
             payload_share: FIRST_PAYLOAD_SHARE,
         }
     }
@@ -284,7 +278,9 @@ impl Estimator {
         }
         self.control(reported, now);
         if self.rate.rate() < was * 0.98 {
-            self.remember_fall(was, now);
+            if self.sends_less_than(was) && !self.rate.is_shared(now) {
+                self.regain.fell(was, now);
+            }
             self.lowered(now);
         }
         self.plan_probe(now);
@@ -371,15 +367,6 @@ impl Estimator {
         self.probing = Probing::new(now);
     }
 
-    /// What arrives is what the link carries only while the link is full. A receiver that stood still for a moment looks like a
-    /// queue, and takes the estimate down to what a source happened to send: it is asked at once whether more arrives.
-    fn remember_fall(&mut self, from: f64, now: Instant) {
-        let is_new = self.fall.is_none_or(|fall| now > fall.since + REGAIN_TIME);
-        if is_new && self.sends_less_than(from) && !self.rate.is_shared(now) {
-            self.fall = Some(Fall { since: now, from });
-        }
-    }
-
     /// Much less is sent than `rate`.
     fn sends_less_than(&self, rate: f64) -> bool {
         self.acknowledged
@@ -409,14 +396,10 @@ impl Estimator {
                 && self.loss.fraction() < self.loss.inherent() + PROBE_LOSS,
             idle: self.sends_less_than(rate),
         };
-        let fall = self
-            .fall
-            .filter(|fall| now <= fall.since + REGAIN_TIME && rate < fall.from * FAR);
-        if let Some(fall) = fall
-            && situation.calm
+        if situation.calm
+            && let Some(rate) = self.regain.take(rate, now)
         {
-            self.fall = None;
-            self.probing.ask(fall.from * REGAIN, now);
+            self.probing.ask(rate, now);
         }
         self.probing.plan(situation, now);
     }
@@ -457,12 +440,6 @@ const PROOF_LASTS: Duration = Duration::from_secs(12);
 const UNPROVEN: f64 = 2.0;
 const FADING: f64 = 0.9;
 const FADING_INTERVAL: Duration = Duration::from_secs(1);
-
-/// As Chromium asks again after a large drop: one that leaves less than two thirds, within five seconds, at 0.85 of what it was.
-/// Where the link did become narrow the price is one queue of 20 ms of the former rate.
-const FAR: f64 = 0.66;
-const REGAIN_TIME: Duration = Duration::from_secs(5);
-const REGAIN: f64 = 0.85;
 
 /// Of what arrives: less than the growth of a round trip above it.
 const LOSS_CUT: f64 = 0.95;
