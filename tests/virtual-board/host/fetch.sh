@@ -6,10 +6,10 @@
 #   $CACHE/apt/guest  apt's state for arm64 packages of trixie
 #   $CACHE/tools      QEMU, cpio and kmod with all their libraries, run with their own loader
 #   $CACHE/kernel     arm64 kernel, modules, headers, kbuild
-#   $CACHE/userland   busybox, v4l-utils and their libraries, arm64
+#   $CACHE/userland   busybox, v4l-utils, iproute2 and their libraries, arm64
 
 # Raised when what is fetched, or how it is laid out, changes: caches of another number are made anew.
-RECIPE=1
+RECIPE=2
 # The series whose v4l2-mem2mem interface vh264enc is written for.
 KERNEL_SERIES=6.12
 # bookworm's own QEMU cannot stand beside a qemu-utils of bookworm-backports, and bookworm's v4l-utils 1.22 is too old
@@ -146,7 +146,7 @@ fetch_kernel() {
 }
 
 fetch_userland() {
-    unpack_with_dependencies guest trixie "$CACHE/userland" busybox-static v4l-utils
+    unpack_with_dependencies guest trixie "$CACHE/userland" busybox-static v4l-utils iproute2
 }
 
 # tool PROGRAM ARGUMENT...: runs a program of $CACHE/tools with the libraries it was fetched with.

@@ -4,8 +4,8 @@
 
 CROSS=aarch64-linux-gnu-
 # Loaded by scenarios with modprobe; what they depend on is found in modules.dep.
-GUEST_MODULES="vivid v4l2-mem2mem videobuf2-dma-contig uvcvideo vhci-hcd virtio_net 9p 9pnet_virtio"
-GUEST_PROGRAMS="v4l2-ctl v4l2-compliance"
+GUEST_MODULES="vivid v4l2-mem2mem videobuf2-dma-contig uvcvideo vhci-hcd virtio_net sch_tbf sch_netem 9p 9pnet_virtio"
+GUEST_PROGRAMS="bin/v4l2-ctl bin/v4l2-compliance sbin/tc"
 # Our own, each of its folder.
 MODULES="vh264enc vdmaheap"
 
@@ -72,12 +72,12 @@ pack_initramfs() {
     local root=$CACHE/root release program
     release=$(cat "$CACHE/kernel/release")
     rm -rf "$root"
-    mkdir -p "$root"/{bin,dev,host,lib,proc,sys,tmp,usr/bin,usr/lib}
+    mkdir -p "$root"/{bin,dev,host,lib,proc,sys,tmp,usr/bin,usr/sbin,usr/lib}
     cp "$CACHE/userland/usr/bin/busybox" "$root/bin/"
     cp "$BOARD/guest/init" "$root/init"
     for program in $GUEST_PROGRAMS; do
-        cp "$CACHE/userland/usr/bin/$program" "$root/usr/bin/"
-        copy_libraries "$root" "$CACHE/userland/usr/bin/$program" "$CACHE/userland"
+        cp "$CACHE/userland/usr/$program" "$root/usr/$program"
+        copy_libraries "$root" "$CACHE/userland/usr/$program" "$CACHE/userland"
     done
     cp -L "$CACHE/userland/usr/lib/ld-linux-aarch64.so.1" "$root/lib/"
     copy_modules "$root" "$release"
