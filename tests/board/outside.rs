@@ -4,6 +4,7 @@
 //! from here, where it is known what the robot just did.
 
 use std::net::SocketAddr;
+use std::process::Command;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -95,6 +96,8 @@ pub(crate) struct Shown {
     pub(crate) pictures: Vec<Picture>,
     /// Pictures decoded since the page was opened.
     pub(crate) decoded: u64,
+    /// Packets that never came, since the page was opened.
+    pub(crate) lost: i64,
 }
 
 #[derive(Debug, Deserialize)]
@@ -163,3 +166,44 @@ impl Shown {
 
 /// The handshakes' cryptography is emulated, and the browser has the same processors.
 const JOINED_WITHIN: Duration = Duration::from_secs(60);
+
+/// The board's way out, as traffic control shapes it. It is as it was when this value goes.
+pub(crate) struct ShapedLink;
+
+impl ShapedLink {
+    pub(crate) fn of_kbps(kbps: f64) -> Self {
+        let link = Self;
+        link.become_kbps(kbps);
+        link
+    }
+
+    /// What waits longer than 300 ms is thrown away.
+    pub(crate) fn become_kbps(&self, kbps: f64) {
+        tc(&format!(
+            "qdisc replace dev eth0 root tbf rate {kbps}kbit burst 4kb latency 300ms"
+        ));
+    }
+
+    /// As wide as it gets.
+    pub(crate) fn become_lossy(&self, percent: u32) {
+        tc(&format!(
+            "qdisc replace dev eth0 root netem loss {percent}%"
+        ));
+    }
+}
+
+impl Drop for ShapedLink {
+    fn drop(&mut self) {
+        tc("qdisc del dev eth0 root");
+    }
+}
+
+fn tc(arguments: &str) {
+    let status = Command::new("/usr/sbin/tc")
+        .args(arguments.split(' '))
+        .status();
+    assert!(
+        status.expect("iproute2 is there").success(),
+        "tc {arguments}"
+    );
+}

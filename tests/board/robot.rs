@@ -28,8 +28,12 @@ pub(crate) struct Robot {
 pub(crate) struct Setup<'a> {
     pub(crate) size: &'a str,
     pub(crate) fps: u32,
+    /// Least, first and most of the bitrate.
+    pub(crate) bitrate: [&'a str; 3],
     /// More of `[[camera]]`.
     pub(crate) more: &'a str,
+    /// What its profile says of the virtual encoder, over what is built in.
+    pub(crate) profile: Option<&'a str>,
     /// The relay that it calls; it is its own, and serves the page, where there is none.
     pub(crate) relay: Option<&'a Relay>,
     /// As systemd gives it to a service of `Type=notify`.
@@ -41,7 +45,9 @@ impl Default for Setup<'_> {
         Self {
             size: "320x240",
             fps: 15,
+            bitrate: ["300 kbps", "600 kbps", "1 Mbps"],
             more: "",
+            profile: None,
             relay: None,
             notify_socket: None,
         }
@@ -55,7 +61,9 @@ impl Robot {
         let Setup {
             size,
             fps,
+            bitrate: [min, first, max],
             more,
+            profile,
             relay,
             ..
         } = setup;
@@ -73,7 +81,7 @@ source = "{}"
 encoder = "auto"
 size = "{size}"
 fps = {fps}
-bitrate = {{ min = "300 kbps", start = "600 kbps", max = "1 Mbps" }}
+bitrate = {{ min = "{min}", start = "{first}", max = "{max}" }}
 {more}
 
 [http]
@@ -88,12 +96,12 @@ viewer = {viewer}
         let config = config.to_str().unwrap();
         let mut command = Command::new("rovercast");
         command.envs(setup.notify_socket.map(|path| ("NOTIFY_SOCKET", path)));
-        let process = Rovercast::start_as(
-            name,
-            command,
-            "rovercast=debug",
-            &["run", "--config", config],
-        );
+        let profiles = profile.map(|profile| profiles(name, profile));
+        let mut arguments = vec!["run", "--config", config];
+        if let Some(folder) = &profiles {
+            arguments.extend(["--profiles", folder]);
+        }
+        let process = Rovercast::start_as(name, command, "rovercast=debug", &arguments);
         let name = name.to_owned();
         wait_for("/readyz", Duration::from_secs(20), || {
             http::get(http, "/readyz")
@@ -161,7 +169,40 @@ viewer = {viewer}
         Counts {
             at: Instant::now(),
             units: metrics.value("rovercast_encoder_frames_total"),
+            bytes: metrics.value("rovercast_encoder_bytes_total"),
         }
+    }
+
+    /// What the encoder is asked for, in kbit/s.
+    pub(crate) fn target_kbps(&self) -> f64 {
+        self.metric("rovercast_target_bits_per_second") / 1000.0
+    }
+
+    /// How long it took until the encoder is asked for as much as is wanted, in kbit/s.
+    pub(crate) fn until_target(&self, what: &str, wanted: impl Fn(f64) -> bool) -> Duration {
+        let begin = Instant::now();
+        wait_for(what, Duration::from_secs(40), || {
+            wanted(self.target_kbps()).then_some(())
+        });
+        begin.elapsed()
+    }
+
+    /// What the encoder made, in kbit/s, when it has made more than this for two seconds, one after the other: a busy machine makes the
+    /// stream thin for a moment, whatever the link carries.
+    pub(crate) fn until_coded(&self, more_than: f64) -> f64 {
+        let mut last = 0.0;
+        let what = format!("more than {more_than} kbit/s for two seconds");
+        wait_for(&what, Duration::from_secs(40), || {
+            let before = std::mem::replace(&mut last, self.kbps_over(Duration::from_secs(1)));
+            (before.min(last) > more_than).then(|| f64::midpoint(before, last))
+        })
+    }
+
+    /// What the encoder makes from now on for so long, in kbit/s.
+    pub(crate) fn kbps_over(&self, time: Duration) -> f64 {
+        let before = self.counts();
+        std::thread::sleep(time);
+        self.counts().kbps(&before)
     }
 
     pub(crate) fn has_not_panicked(&self) -> bool {
@@ -235,11 +276,21 @@ viewer = {viewer}
     }
 }
 
+/// A folder of profiles with this one in it.
+fn profiles(name: &str, profile: &str) -> String {
+    let folder = artefact(&format!("{name}.profiles"));
+    fs::create_dir_all(&folder).unwrap();
+    let head = "kind = \"encoder\"\nid = \"virtual\"\ntitle = \"Virtual encoder\"\nevidence = \"measured\"\n";
+    fs::write(folder.join("virtual.toml"), format!("{head}{profile}\n")).unwrap();
+    folder.to_str().unwrap().to_owned()
+}
+
 /// The encoder's work until a moment.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Counts {
     pub(crate) at: Instant,
     units: f64,
+    bytes: f64,
 }
 
 impl Counts {
@@ -250,6 +301,10 @@ impl Counts {
     /// Units a second.
     pub(crate) fn fps(&self, since: &Self) -> f64 {
         self.units(since) / self.seconds(since)
+    }
+
+    pub(crate) fn kbps(&self, since: &Self) -> f64 {
+        (self.bytes - since.bytes) * 8.0 / 1000.0 / self.seconds(since)
     }
 
     fn seconds(&self, since: &Self) -> f64 {

@@ -28,7 +28,7 @@ function follow() {
 async function take() {
   const stats = await window.rovercast.peer().getStats();
   const received = [...stats.values()].find(({ type, kind }) => type === 'inbound-rtp' && kind === 'video');
-  return { pictures: pictures.splice(0), decoded: received.framesDecoded };
+  return { pictures: pictures.splice(0), decoded: received.framesDecoded, lost: received.packetsLost };
 }
 
 window.screenOfTheRobot = { take, count: () => pictures.length };
