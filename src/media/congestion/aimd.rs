@@ -48,6 +48,8 @@ enum Phase {
         carries: f64,
         /// What arrived before it.
         before: f64,
+        /// What the rate was before it.
+        from: f64,
     },
     Competing {
         /// The queue at the beginning.
@@ -126,7 +128,8 @@ impl RateControl {
                 queue,
                 carries,
                 before,
-            } => self.drain(since, queue, carries, before, signs, now),
+                from,
+            } => self.drain(since, queue, carries, before, from, signs, now),
             Phase::Competing { queue, fair } => self.compete(queue, fair, signs, elapsed, now),
         }
     }
@@ -180,6 +183,7 @@ impl RateControl {
             queue: signs.standing,
             carries,
             before,
+            from: self.rate,
         };
         self.drain_at(carries.min(self.rate), before, signs.standing, now);
     }
@@ -190,12 +194,21 @@ impl RateControl {
         queue: Duration,
         carries: f64,
         before: f64,
+        from: f64,
         signs: &Signs,
         now: Instant,
     ) {
         let packet = Duration::from_secs_f64(PACKET_BITS / carries.max(1.0));
         let is_shared = self.is_shared(now);
         if signs.standing <= DRAINED + packet {
+            // A link takes the time of its queue to empty it, even when nothing more is sent. One that is gone sooner was a pause: of
+            // a radio, of the receiver, or our own. What arrived meanwhile says nothing of the link.
+            if now < since + queue {
+                self.phase = Phase::Growing;
+                self.rate = from;
+                self.because = Because::QueueGone;
+                return;
+            }
             self.capacity.learn(carries);
             self.phase = Phase::Growing;
             let least = if is_shared {
@@ -240,6 +253,7 @@ impl RateControl {
             queue: queue.max(signs.standing),
             carries,
             before,
+            from,
         };
         self.drain_at(carries, before, signs.standing, now);
     }

@@ -88,15 +88,35 @@ fn growing_delay_lowers_the_estimate_below_what_arrives() {
 }
 
 #[test]
-fn receiver_that_stood_still_while_little_was_sent_is_asked_at_once_for_what_there_was() {
+fn pause_of_the_receiver_is_no_queue() {
+    let mut way = Way::new();
+    way.run(Duration::from_secs(5), |_| Some(WAY));
+    let before = way.estimator.estimate();
+    // What was sent in 300 ms arrives at their end.
+    let end = Duration::from_millis(5300);
+    way.run(Duration::from_millis(300), |sent| Some(end - sent + WAY));
+
+    way.run(Duration::from_millis(200), |_| Some(WAY));
+
+    let after = way.estimator.estimate();
+    assert!(
+        after.as_bps() > before.as_bps() * 9 / 10,
+        "{before}, then {after}"
+    );
+}
+
+#[test]
+fn estimate_that_fell_while_little_was_sent_is_asked_for_again_at_once() {
     let mut way = Way::new();
     way.estimator.rate.set(4e6, Because::Probed, Instant::now());
     way.run(Duration::from_secs(3), |_| Some(WAY));
     while way.estimator.poll_probe(way.now).is_some() {}
     let before = way.estimator.estimate();
-    // What was sent in 300 ms arrives at their end.
-    let end = Duration::from_millis(3300);
-    way.run(Duration::from_millis(300), |sent| Some(end - sent + WAY));
+    // A queue of 200 ms that comes in 400 ms and goes in as many.
+    way.run(Duration::from_millis(800), |sent| {
+        let into = sent - Duration::from_secs(3);
+        Some(WAY + into.min(Duration::from_millis(800) - into) / 2)
+    });
     assert!(way.estimator.estimate().as_bps() < before.as_bps() / 2);
 
     way.run(Duration::from_millis(500), |_| Some(WAY));
