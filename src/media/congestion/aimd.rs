@@ -40,23 +40,26 @@ pub(super) struct RateControl {
 #[derive(Clone, Copy, Debug)]
 enum Phase {
     Growing,
-    Draining {
-        since: Instant,
-        /// The queue at the beginning.
-        queue: Duration,
-        /// What arrives while the queue is never empty is what the link carries.
-        carries: f64,
-        /// What arrived before it.
-        before: f64,
-        /// What the rate was before it.
-        from: f64,
-    },
+    Draining(Drain),
     Competing {
         /// The queue at the beginning.
         queue: Duration,
         /// Up to here the rate may grow soon.
         fair: f64,
     },
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Drain {
+    since: Instant,
+    /// The queue at the beginning.
+    queue: Duration,
+    /// What arrives while the queue is never empty is what the link carries.
+    carries: f64,
+    /// What arrived before it.
+    before: f64,
+    /// What the rate was before it.
+    from: f64,
 }
 
 /// What one report says about the way.
@@ -123,13 +126,7 @@ impl RateControl {
                     self.grow(signs, elapsed, now);
                 }
             }
-            Phase::Draining {
-                since,
-                queue,
-                carries,
-                before,
-                from,
-            } => self.drain(since, queue, carries, before, from, signs, now),
+            Phase::Draining(drain) => self.drain(drain, signs, now),
             Phase::Competing { queue, fair } => self.compete(queue, fair, signs, elapsed, now),
         }
     }
@@ -178,26 +175,24 @@ impl RateControl {
             .map_or(recent, |longer| recent.min(longer));
         let before = signs.acknowledged.unwrap_or(recent).min(self.rate);
         self.standing_since = None;
-        self.phase = Phase::Draining {
+        self.phase = Phase::Draining(Drain {
             since: now,
             queue: signs.standing,
             carries,
             before,
             from: self.rate,
-        };
+        });
         self.drain_at(carries.min(self.rate), before, signs.standing, now);
     }
 
-    fn drain(
-        &mut self,
-        since: Instant,
-        queue: Duration,
-        carries: f64,
-        before: f64,
-        from: f64,
-        signs: &Signs,
-        now: Instant,
-    ) {
+    fn drain(&mut self, drain: Drain, signs: &Signs, now: Instant) {
+        let Drain {
+            since,
+            queue,
+            carries,
+            before,
+            from,
+        } = drain;
         let packet = Duration::from_secs_f64(PACKET_BITS / carries.max(1.0));
         let is_shared = self.is_shared(now);
         if signs.standing <= DRAINED + packet {
@@ -248,13 +243,11 @@ impl RateControl {
             (_, _) => carries,
         };
         let carries = carries + (arrives - carries) * FOLLOW;
-        self.phase = Phase::Draining {
-            since,
+        self.phase = Phase::Draining(Drain {
             queue: queue.max(signs.standing),
             carries,
-            before,
-            from,
-        };
+            ..drain
+        });
         self.drain_at(carries, before, signs.standing, now);
     }
 
