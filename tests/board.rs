@@ -336,11 +336,15 @@ async fn idle() {
         assert_eq!(robot.video_devices(), [""; 0], "{when}");
         // What has just ended is cleared away.
         std::thread::sleep(Duration::from_secs(3));
-        let before = ProcessorTime::read(robot.id());
-        std::thread::sleep(Duration::from_secs(30));
-        let used = ProcessorTime::read(robot.id()).percent_since(&before);
-        println!("{when}: {used:.3} % of a core");
-        assert!(used <= 0.1, "{when}: {used:.3} %");
+        // What else the machine does makes an emulated processor slower, and the share larger, never less.
+        let used = (1..=3).map(|_| {
+            let before = ProcessorTime::read(robot.id());
+            std::thread::sleep(Duration::from_secs(30));
+            let used = ProcessorTime::read(robot.id()).percent_since(&before);
+            println!("{when}: {used:.3} % of a core");
+            used
+        });
+        assert!({ used }.any(|used| used <= 0.1), "{when}: more than 0.1 %");
     };
     rests("before the first viewer");
 
