@@ -33,7 +33,8 @@ impl Namespace {
             // An interface's name has 15 characters at most.
             cable: format!("rc{process}-{number}"),
             family,
-            number: (process % 64) as u8 * 4 + number,
+            // Two runs beside each other are apart, and one has all numbers to go round.
+            number: (process as u8).wrapping_mul(16).wrapping_add(number),
         };
         if !try_ip(&["netns", "add", &namespace.name]) {
             // Not with a macro: the test would pass, and what it printed would be kept from whoever runs it.
