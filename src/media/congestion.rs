@@ -20,6 +20,7 @@ mod capacity;
 mod delay;
 mod history;
 mod loss;
+mod owner;
 mod probing;
 mod queue;
 mod receiver_clock;
@@ -290,6 +291,7 @@ impl Estimator {
         let total = reported.lost as usize + reported.acknowledged.len();
         let usual = self.loss.inherent() * total as f64;
         let signs = Signs {
+            arrivals: &self.acknowledged,
             usage: self.gradient.usage(),
             standing: self.queue.standing(),
             acknowledged: self.acknowledged.rate(),
@@ -298,7 +300,7 @@ impl Estimator {
             lost: f64::from(reported.lost) > usual + 2.0 * usual.sqrt(),
         };
         self.rate.update(&signs, now);
-        let Some(acknowledged) = signs.acknowledged else {
+        let Some(acknowledged) = self.acknowledged.rate() else {
             return;
         };
         if acknowledged > self.rate.rate() * USED {

@@ -113,6 +113,14 @@ pub fn competing(seed: u64, bps: f64, queue: u64) -> Scenario {
     scenario
 }
 
+/// The same beside a picture that needs no more than the 720p test card of the benchmark in Chromium: while little is sent, little
+/// arrives, and a queue looks as if the link carried no more.
+pub fn competing_card(seed: u64, bps: f64, queue: u64) -> Scenario {
+    let mut scenario = competing(seed, bps, queue);
+    scenario.scene = |_| 1.5e6;
+    scenario
+}
+
 /// Three good viewers, and perhaps another.
 pub fn three_and(seed: u64, other: Option<ViewerSettings>) -> Scenario {
     let good = viewer(link(Trace::constant(6e6), 300));

@@ -3,7 +3,7 @@
 //! ```text
 //!              a queue grows or stands            it is gone
 //!   Growing ──────────────────────────► Draining ────────────► Growing, a little below what arrived
-//!      ▲                                   │ it does not go away although less is sent
+//!      ▲                                   │ it stays although less is sent (see owner.rs)
 //!      │   it is gone                      ▼
 //!      └────────────────────────────── Competing: somebody else fills it; share by loss as TCP does
 //! ```
@@ -13,11 +13,17 @@
 //! where the queue is short, each cut of TCP's empties it, and a new one is theirs at once or after a short trial. Giving way anew
 //! each time would leave a tenth of the link.
 
+mod competing;
+
 use std::time::{Duration, Instant};
 
+use self::competing::{COMPETING_CUT, competing_step};
+
 use super::Because;
+use super::acknowledged::AcknowledgedRate;
 use super::capacity::Capacity;
 use super::delay::Usage;
+use super::owner::{Heights, Owner, Retreat};
 
 #[derive(Debug)]
 pub(super) struct RateControl {
@@ -32,6 +38,8 @@ pub(super) struct RateControl {
     competed: Option<Instant>,
     /// When a queue was last proven to be somebody else's.
     proven: Option<Instant>,
+    heights: Heights,
+    retreat: Retreat,
     updated: Instant,
     decreased: Option<Instant>,
     because: Because,
@@ -60,11 +68,13 @@ struct Drain {
     before: f64,
     /// What the rate was before it.
     from: f64,
+    owner: Owner,
 }
 
 /// What one report says about the way.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Signs {
+pub(super) struct Signs<'a> {
+    pub(super) arrivals: &'a AcknowledgedRate,
     pub(super) usage: Usage,
     pub(super) standing: Duration,
     /// Over half a second, and over the last moments.
@@ -86,6 +96,8 @@ impl RateControl {
             standing_since: None,
             competed: None,
             proven: None,
+            heights: Heights::default(),
+            retreat: Retreat::default(),
             updated: now,
             decreased: None,
             because: Because::Start,
@@ -114,7 +126,7 @@ impl RateControl {
         self.because = because;
     }
 
-    pub(super) fn update(&mut self, signs: &Signs, now: Instant) {
+    pub(super) fn update(&mut self, signs: &Signs<'_>, now: Instant) {
         let elapsed = now
             .saturating_duration_since(std::mem::replace(&mut self.updated, now))
             .min(Duration::from_secs(1));
@@ -131,7 +143,7 @@ impl RateControl {
         }
     }
 
-    fn has_queue(&mut self, signs: &Signs, now: Instant) -> bool {
+    fn has_queue(&mut self, signs: &Signs<'_>, now: Instant) -> bool {
         let packet = self.packet_time();
         if signs.standing < STANDING + packet {
             self.standing_since = None;
@@ -153,9 +165,8 @@ impl RateControl {
         Duration::from_secs_f64(PACKET_BITS / self.rate.max(1.0))
     }
 
-    /// Whose queue it is takes a moment to find out, and that moment is the neighbour's: not after each of TCP's cuts again.
-    fn meet_queue(&mut self, signs: &Signs, now: Instant) {
-        if self.proven.is_some_and(|last| now < last + PROVEN) {
+    fn meet_queue(&mut self, signs: &Signs<'_>, now: Instant) {
+        if self.is_theirs_still(now) {
             self.phase = Phase::Competing {
                 queue: signs.standing,
                 fair: 0.0,
@@ -166,7 +177,7 @@ impl RateControl {
         self.start_draining(signs, now);
     }
 
-    fn start_draining(&mut self, signs: &Signs, now: Instant) {
+    fn start_draining(&mut self, signs: &Signs<'_>, now: Instant) {
         let Some(recent) = signs.recent else {
             return;
         };
@@ -175,23 +186,30 @@ impl RateControl {
             .map_or(recent, |longer| recent.min(longer));
         let before = signs.acknowledged.unwrap_or(recent).min(self.rate);
         self.standing_since = None;
+        self.heights.met_queue(self.rate, before, now);
+        if self.retreat.is_somebody_else() {
+            self.begin_competing(carries, before, signs.standing, now);
+            return;
+        }
         self.phase = Phase::Draining(Drain {
             since: now,
             queue: signs.standing,
             carries,
             before,
             from: self.rate,
+            owner: Owner::asked(carries, now),
         });
         self.drain_at(carries.min(self.rate), before, signs.standing, now);
     }
 
-    fn drain(&mut self, drain: Drain, signs: &Signs, now: Instant) {
+    fn drain(&mut self, drain: Drain, signs: &Signs<'_>, now: Instant) {
         let Drain {
             since,
             queue,
             carries,
             before,
             from,
+            mut owner,
         } = drain;
         let packet = Duration::from_secs_f64(PACKET_BITS / carries.max(1.0));
         let is_shared = self.is_shared(now);
@@ -205,6 +223,7 @@ impl RateControl {
                 return;
             }
             self.capacity.learn(carries);
+            self.retreat.drained(carries, now);
             self.phase = Phase::Growing;
             let least = if is_shared {
                 before * COMPETING_CUT
@@ -221,16 +240,9 @@ impl RateControl {
             false => queue.mul_f64(2.0 / (1.0 - DRAIN_MOST)).min(PATIENCE) + signs.round_trip * 2,
         };
         let is_whole = signs.standing * 2 > queue;
-        if now >= since + patience && is_whole || now >= since + patience * 2 {
-            self.competed = Some(now);
-            self.proven = Some(now);
-            self.because = Because::Competing;
-            let (fair, rate) = match is_shared {
-                true => (0.0, before.max(carries)),
-                false => (before * FAIR, carries),
-            };
-            self.phase = Phase::Competing { queue, fair };
-            self.rate = rate.clamp(self.least, self.most);
+        let is_theirs = owner.is_somebody_else(signs.arrivals, self.rate <= self.least, now);
+        if is_theirs || now >= since + patience && is_whole || now >= since + patience * 2 {
+            self.begin_competing(carries, before, queue, now);
             return;
         }
         // What arrives first was sent before the cut: it shows what the link carries. Later it does so as long as it is more
@@ -246,6 +258,7 @@ impl RateControl {
         self.phase = Phase::Draining(Drain {
             queue: queue.max(signs.standing),
             carries,
+            owner,
             ..drain
         });
         self.drain_at(carries, before, signs.standing, now);
@@ -265,12 +278,7 @@ impl RateControl {
         self.because = Because::Queue { delay: standing };
     }
 
-    /// Somebody else filled the link lately.
-    pub(super) fn is_shared(&self, now: Instant) -> bool {
-        self.competed.is_some_and(|last| now < last + REMEMBERED)
-    }
-
-    fn grow(&mut self, signs: &Signs, elapsed: Duration, now: Instant) {
+    fn grow(&mut self, signs: &Signs<'_>, elapsed: Duration, now: Instant) {
         if self.is_shared(now) && self.shares_loss(signs, now) {
             return;
         }
@@ -305,65 +313,6 @@ impl RateControl {
             };
         }
     }
-
-    /// As a TCP flow with the same round trip would, with a cut of 0.7 and its fair increase (RFC 8312, section 4.2).
-    fn compete(
-        &mut self,
-        queue: Duration,
-        fair: f64,
-        signs: &Signs,
-        elapsed: Duration,
-        now: Instant,
-    ) {
-        if signs.standing <= DRAINED + self.packet_time() {
-            self.phase = Phase::Growing;
-            self.because = Because::QueueGone;
-            return;
-        }
-        // A neighbour takes a little of the link with each packet; a link that became narrow takes much at once.
-        let is_narrow = signs
-            .acknowledged
-            .is_some_and(|acknowledged| acknowledged < self.rate * NARROW);
-        if is_narrow && signs.standing > queue * 2 + STANDING {
-            (self.competed, self.proven) = (None, None);
-            return self.start_draining(signs, now);
-        }
-        self.competed = Some(now);
-        if self.shares_loss(signs, now) {
-            self.phase = Phase::Competing {
-                queue,
-                fair: fair * COMPETING_CUT,
-            };
-        } else if !signs.lost {
-            let elapsed = elapsed.as_secs_f64();
-            let limit = signs.acknowledged.map_or(self.rate, |it| it * UNPROVEN);
-            let soon = (self.rate * CATCH_UP.powf(elapsed)).min(fair);
-            let grown = (self.rate + competing_step(signs) * elapsed)
-                .max(soon)
-                .min(limit);
-            self.rate = grown.max(self.rate).min(self.most);
-        }
-        self.because = Because::Competing;
-    }
-
-    /// One cut for what is lost within a round trip: it is one queue that was full.
-    fn shares_loss(&mut self, signs: &Signs, now: Instant) -> bool {
-        let is_same = self
-            .decreased
-            .is_some_and(|last| now < last + signs.round_trip + REPORT);
-        if signs.lost && !is_same {
-            self.rate = (self.rate * COMPETING_CUT).max(self.least);
-            self.decreased = Some(now);
-            self.because = Because::Competing;
-        }
-        signs.lost
-    }
-}
-
-/// In bits per second, each second.
-fn competing_step(signs: &Signs) -> f64 {
-    let round_trip = signs.round_trip.max(LEAST_ROUND_TRIP).as_secs_f64();
-    COMPETING_STEP * PACKET_BITS / (round_trip * round_trip)
 }
 
 /// Below this a queue is what frames of several packets make.
@@ -407,22 +356,3 @@ const LEAST_STEP: f64 = 4000.0;
 /// Section 5.5: 1.5 times what arrives, and 10 kbit/s.
 const UNPROVEN: f64 = 1.5;
 const UNPROVEN_STEP: f64 = 10_000.0;
-
-/// RFC 8312, section 4.1, and the additive increase that is fair to Reno with it: 3 (1 - 0.7) / (1 + 0.7).
-const COMPETING_CUT: f64 = 0.7;
-const COMPETING_STEP: f64 = 0.53;
-/// Two flows share what one of them had, and soon: TCP's own increase takes a minute where the queue is long.
-const FAIR: f64 = 0.5;
-const CATCH_UP: f64 = 2.0;
-
-/// Longer than reports are apart on a link that carries video.
-const REPORT: Duration = Duration::from_millis(100);
-
-/// A loss empties a short queue, and TCP fills it again within seconds. For so long after the neighbour left, a queue of our own
-/// is left in part, and growing is as fast as TCP's.
-const REMEMBERED: Duration = Duration::from_secs(10);
-
-/// Longer, and a neighbour that has left is waited for with a queue.
-const PROVEN: Duration = Duration::from_secs(5);
-
-const LEAST_ROUND_TRIP: Duration = Duration::from_millis(20);
