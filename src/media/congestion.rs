@@ -103,6 +103,8 @@ pub struct Estimator {
     probed: Option<Instant>,
     /// When so much was last sent or probed that the estimate is known to hold.
     proven: Instant,
+    /// What the last probes showed, in bits per second.
+    shown: [f64; 3],
     regain: Regain,
     /// The encoder's share of the bytes that are not padding, 0 to 1.
     payload_share: f64,
@@ -126,6 +128,7 @@ impl Estimator {
             is_silent: false,
             probed: None,
             proven: now,
+            shown: [0.0; 3],
             regain: Regain::default(),
             payload_share: FIRST_PAYLOAD_SHARE,
         }
@@ -278,7 +281,8 @@ impl Estimator {
             self.judge_probe(outcome, now);
         }
         self.control(reported, now);
-        if self.rate.rate() < was * 0.98 {
+        // What only fades waits for a probe: it is not put off.
+        if self.rate.rate() < was * 0.98 && self.because() != Because::NotProven {
             if self.sends_less_than(was) && !self.rate.is_shared(now) {
                 self.regain.fell(was, now);
             }
@@ -305,10 +309,20 @@ impl Estimator {
         };
         if acknowledged > self.rate.rate() * USED {
             self.proven = now;
-        } else if now > self.proven + PROOF_LASTS && acknowledged * UNPROVEN < self.rate.rate() {
-            let faded = (self.rate.rate() * FADING).max(acknowledged * UNPROVEN);
-            self.rate.set(faded, Because::NotProven, now);
+        } else if now > self.proven + PROOF_LASTS {
+            self.fade(acknowledged, now);
             self.proven = now - PROOF_LASTS + FADING_INTERVAL;
+        }
+    }
+
+    /// Nothing has proven the estimate for long. Down towards what is really sent, but not below the best that the last bursts showed.
+    fn fade(&mut self, acknowledged: f64, now: Instant) {
+        let rate = self.rate.rate();
+        let shown = self.shown.into_iter().fold(0.0, f64::max);
+        let known = shown.max(acknowledged * UNPROVEN);
+        if known < rate {
+            self.rate
+                .set((rate * FADING).max(known), Because::NotProven, now);
         }
     }
 
@@ -354,9 +368,13 @@ impl Estimator {
             self.probed = Some(now);
             self.rate.set(shown.min(most), because, now);
         }
-        if shown >= rate * 0.9 {
+        // Late timers send a burst slower than it was wished for. All of it arrived as it was sent: the link was not the limit.
+        let is_refuted = outcome.is_limit || outcome.rate < rate * UNREFUTED;
+        if outcome.rate >= rate * PROVES || !is_refuted {
             self.proven = now;
         }
+        self.shown.rotate_right(1);
+        self.shown[0] = outcome.rate;
     }
 
     fn resume(&mut self, now: Instant) {
@@ -442,6 +460,12 @@ const PROOF_LASTS: Duration = Duration::from_secs(12);
 const UNPROVEN: f64 = 2.0;
 const FADING: f64 = 0.9;
 const FADING_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Of the estimate, arrived: a burst is not measured better.
+const PROVES: f64 = 0.9;
+
+/// Of the estimate: a burst that was sent slower than this shows nothing of it.
+const UNREFUTED: f64 = 0.5;
 
 /// Of what arrives: less than the growth of a round trip above it.
 const LOSS_CUT: f64 = 0.95;

@@ -139,7 +139,7 @@ impl<P> Pacer<P> {
     /// Sends at the probe's rate until its bytes are gone. One that is running is replaced.
     pub fn start_probe(&mut self, probe: Probe, now: Instant) {
         self.probe = Some(probe);
-        self.free = self.free.min(now);
+        self.free = now;
     }
 
     /// What may leave now. To be called until it is `None`.
@@ -162,7 +162,11 @@ impl<P> Pacer<P> {
                 (Departure::Padding { bytes, probe }, bytes)
             }
         };
-        self.free = self.free.max(now) + time_of(bytes, rate);
+        let late = match self.probe {
+            Some(_) => MADE_UP,
+            None => Duration::ZERO,
+        };
+        self.free = self.free.max(now.checked_sub(late).unwrap_or(now)) + time_of(bytes, rate);
         if let Some(probe) = &mut self.probe {
             probe.bytes = probe.bytes.saturating_sub(bytes);
             if probe.bytes == 0 {
@@ -267,6 +271,10 @@ impl<P> Pacer<P> {
 fn time_of(bytes: usize, rate: Bitrate) -> Duration {
     Duration::from_secs_f64(bytes as f64 * 8.0 / rate.as_bps().max(1) as f64)
 }
+
+/// So late may a timer be and a probe's packets still leave at its rate, those that are due together. Of a probe of 20 ms that is
+/// half: more would be one burst.
+const MADE_UP: Duration = Duration::from_millis(10);
 
 /// A frame of usual size leaves in under half a frame time; the rest is for key frames. Slower, frames come later than they must;
 /// faster, a key frame fills a small queue of the link and is lost in part.

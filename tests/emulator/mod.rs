@@ -61,6 +61,6 @@ pub const PAYLOAD: usize = 1140;
 
 pub const FRAME: Duration = Duration::from_micros(33_333);
 
-pub fn ms(milliseconds: u64) -> Duration {
+pub const fn ms(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
 }

@@ -35,6 +35,7 @@ pub fn of_viewers(seed: u64, viewers: Vec<ViewerSettings>, seconds: u64) -> Scen
         },
         viewers,
         scene: |_| f64::MAX,
+        lateness: Duration::ZERO,
     }
 }
 

@@ -50,6 +50,13 @@ impl Seen {
         all.iter().sum::<f64>() / all.len().max(1) as f64
     }
 
+    /// What the estimate exceeded for all but `part` of the time.
+    pub fn estimate(&self, part: f64, from: f64, to: f64) -> f64 {
+        let mut all: Vec<f64> = self.between(from, to).map(|it| it.estimate).collect();
+        all.sort_by(f64::total_cmp);
+        all[(all.len() as f64 * part) as usize]
+    }
+
     pub fn least_target(&self, from: f64, to: f64) -> f64 {
         self.between(from, to)
             .map(|it| it.target)

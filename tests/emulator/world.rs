@@ -4,6 +4,8 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::time::{Duration, Instant};
 
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 use rovercast::media::Bitrate;
 use rovercast::media::congestion::EstimateRange;
 use rovercast::media::rate::{
@@ -27,6 +29,8 @@ pub struct Scenario {
     pub viewers: Vec<ViewerSettings>,
     /// What the scene needs, by second.
     pub scene: fn(f64) -> f64,
+    /// Timers of the robot are late by up to so much: it does other things, too.
+    pub lateness: Duration,
 }
 
 #[derive(Clone, Debug)]
@@ -91,6 +95,7 @@ struct World {
     paths: Vec<Path>,
     frames: u32,
     shared: SharedRate<usize>,
+    random: StdRng,
     scenario: Scenario,
 }
 
@@ -146,6 +151,7 @@ impl World {
             paths: paths.collect(),
             frames: 0,
             shared: SharedRate::new(scenario.limits, scenario.range.start),
+            random: StdRng::seed_from_u64(scenario.seed),
             scenario,
         }
     }
@@ -258,6 +264,7 @@ impl World {
             // Timers have a resolution of 1 ms.
             let at = at.max(now + ms(1));
             if path.wake.is_none_or(|wake| at < wake) {
+                let at = at + self.scenario.lateness.mul_f64(self.random.random());
                 path.wake = Some(at);
                 self.schedule(at, Happening::Wake(index));
             }

@@ -4,6 +4,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
+use crate::media::congestion::{EstimateRange, Estimator};
 
 const RATE: Bitrate = Bitrate::kbps(1000);
 const PACKET_BYTES: usize = 1200;
@@ -95,6 +96,40 @@ fn repair_overtakes_the_picture() {
             packet: 99,
             probe: None
         })
+    );
+}
+
+#[test]
+fn probe_keeps_its_rate_although_timers_are_late() {
+    let start = Instant::now();
+    let range = EstimateRange {
+        least: RATE,
+        start: RATE,
+        most: Bitrate::kbps(4000),
+    };
+    let mut estimator = Estimator::new(range, start);
+    estimator.handle_timeout(start);
+    let probe = estimator.poll_probe(start).unwrap();
+    let mut pacer: Pacer<usize> = Pacer::new(RATE, start);
+    // A second without a packet is not made up for.
+    pacer.start_probe(probe, start + Duration::from_secs(1));
+
+    let (mut now, mut left) = (start + Duration::from_secs(1), Vec::new());
+    while pacer.poll_timeout().is_some() {
+        while pacer.poll(now).is_some() {
+            left.push(now - start);
+        }
+        now += Duration::from_millis(8);
+    }
+
+    let together = |at: &Duration| left.iter().filter(|it| *it == at).count();
+    let most = left.iter().map(together).max().unwrap();
+    let took = *left.last().unwrap() - left[0];
+    let wanted = time_of(probe.bytes, probe.rate);
+    assert!(most <= 2, "{most} of {} packets together", left.len());
+    assert!(
+        took <= wanted + Duration::from_millis(8),
+        "took {took:?}, not {wanted:?}"
     );
 }
 
