@@ -9,6 +9,8 @@ mod common;
 
 #[path = "browser/cameras.rs"]
 mod cameras;
+#[path = "browser/crowd.rs"]
+mod crowd;
 #[path = "browser/files.rs"]
 mod files;
 #[path = "browser/joins.rs"]
