@@ -79,6 +79,12 @@ pub struct CameraStatus {
     pub target_because: String,
     /// How many frames, how large.
     pub picture: String,
+    /// Width and height of what is encoded, such as "640x360"; absent while nothing is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub picture_size: Option<String>,
+    /// How a smaller picture is had for narrow links, if there is one; absent while nothing is open.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub smaller_picture: Option<String>,
     /// The second rendition for slow viewers, where the configuration wants one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub small: Option<SmallStatus>,

@@ -19,9 +19,9 @@ use self::second::Second;
 use self::turner::Turner;
 use crate::camera::{Camera, CameraError};
 use crate::encoder::{Encoder, EncoderError, Handover};
-use crate::media::Bitrate;
 use crate::media::h264::ProfileLevelId;
 use crate::media::rate::{EncoderLimits, PictureScale};
+use crate::media::{Bitrate, Size};
 use crate::metrics::CameraMetrics;
 
 /// A camera and its encoder, running. Dropping it stops both without waiting; the last report tells when they have ended.
@@ -54,8 +54,12 @@ pub struct Encoding {
     pub handover: Option<Handover>,
     /// What it can be asked for; a camera with its own encoder makes as many bits as it likes.
     pub limits: Option<EncoderLimits>,
+    /// Of the camera's pictures.
+    pub size: Size,
     /// It makes smaller pictures when told to.
     pub can_halve: bool,
+    /// Camera and encoder were opened for half of the picture.
+    pub is_half: bool,
 }
 
 /// Why a pipeline ended by itself.
@@ -82,6 +86,14 @@ impl PipelineError {
         }
     }
 
+    /// The camera is gone, and another may come in its place.
+    pub fn is_unplugged(&self) -> bool {
+        match self {
+            Self::Camera(error) => error.is_unplugged(),
+            Self::Encoder(_) | Self::Poll(_) | Self::Panicked => false,
+        }
+    }
+
     /// False when opening both again with the same configuration must fail the same way.
     pub fn is_worth_retrying(&self) -> bool {
         match self {
@@ -96,6 +108,8 @@ impl PipelineError {
 pub struct Parts {
     pub camera: Box<dyn Camera>,
     pub encoder: Box<dyn Encoder>,
+    /// The pictures are half of what the camera is asked for otherwise.
+    pub is_half: bool,
     second: Option<Second>,
 }
 
@@ -104,6 +118,7 @@ impl Parts {
         Self {
             camera,
             encoder,
+            is_half: false,
             second: None,
         }
     }
@@ -113,7 +128,9 @@ impl Parts {
             encoder: self.encoder.name().to_owned(),
             handover: self.encoder.handover().cloned(),
             limits: self.encoder.limits(),
+            size: self.camera.format().size,
             can_halve: self.encoder.can_halve(),
+            is_half: self.is_half,
         }
     }
 }
@@ -200,7 +217,7 @@ impl Pipeline {
         self.orders.wake();
     }
 
-    /// Codes fewer frames, or smaller ones, from one of the next on.
+    /// Codes fewer frames, or smaller ones where the encoder makes them, from one of the next on.
     pub fn set_scale(&self, scale: PictureScale) {
         self.orders.every.store(scale.every, Ordering::Relaxed);
         self.orders

@@ -12,7 +12,8 @@
 //!   └───────────────── not wanted (linger) ──────┘ stopped
 //! ```
 //!
-//! A running camera whose encoder is being put right is starting again.
+//! A running camera whose encoder is being put right is starting again. One that is to give pictures of another size stops, and starts
+//! at once.
 //!
 //! Waiting and asleep are declared and healthy. Starting, running and stopping have a deadline each; past it the
 //! watchdog goes hungry, and systemd ends what this process could not.
@@ -119,6 +120,11 @@ impl Supervisor {
                 let camera = &mut self.cameras[camera];
                 if let CameraState::Running { .. } | CameraState::Starting { .. } = camera.state {
                     camera.state = CameraState::Starting { since: now };
+                }
+            }
+            Report::OtherSize { camera } => {
+                if let Some(action) = self.cameras[camera].open_again(camera, now) {
+                    self.actions.push_back(action);
                 }
             }
             Report::Failed {
@@ -267,6 +273,20 @@ impl Camera {
         self.backoff.start_over();
         if let CameraState::Waiting { until } = &mut self.state {
             *until = (*until).min(now + DEVICE_SETTLES);
+        }
+    }
+
+    /// What is closed or closing opens with the other size in any case.
+    fn open_again(&mut self, index: CameraIndex, now: Instant) -> Option<Action> {
+        match self.state {
+            CameraState::Starting { .. } | CameraState::Running { .. } => {
+                let why = StopReason::OtherSize;
+                self.state = CameraState::Stopping { since: now, why };
+                Some(Action::Stop { camera: index, why })
+            }
+            CameraState::Asleep | CameraState::Stopping { .. } | CameraState::Waiting { .. } => {
+                None
+            }
         }
     }
 

@@ -15,6 +15,7 @@ use crate::config::{CameraConfig, EncoderChoice, Renditions, Source, frame_inter
 use crate::encoder::m2m::{Candidate, M2mSettings, Standing, candidates};
 use crate::encoder::pass_through::PassThrough;
 use crate::encoder::{Encoder, EncoderError};
+use crate::media::rate::Half;
 use crate::media::{Fourcc, PictureFormat, Size};
 use crate::pipeline::{Parts, PipelineError};
 
@@ -39,20 +40,51 @@ impl Devices {
     }
 }
 
-/// Opens what `config` asks for, when called: on the pipeline's own thread.
+/// Opens what `config` asks for, or half of it, when called: on the pipeline's own thread.
 pub(super) fn opener(
-    config: &CameraConfig,
+    config: CameraConfig,
+    half: Option<Half>,
     devices: &Arc<Devices>,
 ) -> impl FnOnce() -> Result<Parts, PipelineError> + Send + 'static {
-    let config = config.clone();
     let devices = Arc::clone(devices);
     move || {
-        let parts = open(&config, &devices)?;
+        let parts = match half {
+            Some(half) => open_half(&config, &half, &devices)?,
+            None => open(&config, &devices)?,
+        };
         match config.renditions {
             Renditions::One => Ok(parts),
             Renditions::Two => parts.shared(),
         }
     }
+}
+
+/// The whole where there is no half of it: somebody waits for a picture.
+fn open_half(
+    config: &CameraConfig,
+    half: &Half,
+    devices: &Devices,
+) -> Result<Parts, PipelineError> {
+    let smaller = CameraConfig {
+        size: half.size(),
+        ..config.clone()
+    };
+    match open(&smaller, devices) {
+        Ok(mut parts) => {
+            let size = parts.camera.format().size;
+            parts.is_half = half.is_met_by(size, parts.encoder.name());
+            if parts.is_half || size == half.whole() {
+                return Ok(parts);
+            }
+            let encoder = parts.encoder.name();
+            info!(asked = %smaller.size, got = %size, encoder, "this is no half of the picture, opening the whole");
+        }
+        Err(PipelineError::Camera(error)) if error.is_unplugged() => return Err(error.into()),
+        Err(error) => {
+            info!(class = error.class(), %error, asked = %smaller.size, "no half of the picture can be had, opening the whole");
+        }
+    }
+    open(config, devices)
 }
 
 fn open(config: &CameraConfig, devices: &Devices) -> Result<Parts, PipelineError> {

@@ -226,6 +226,11 @@ impl Robot {
             for (index, seat) in self.seats.iter_mut().enumerate() {
                 let _entered = info_span!("camera", camera = seat.config.name()).entered();
                 acted |= seat.act(now);
+                if seat.has_wrong_size() {
+                    // It is deaf to it when that is under way.
+                    let report = Report::OtherSize { camera: index };
+                    self.supervisor.handle(report, now);
+                }
                 let count = seat.viewers();
                 if std::mem::replace(&mut self.counted[index], count) != count {
                     self.supervisor.handle(
@@ -251,13 +256,18 @@ impl Robot {
         match action {
             Action::Start { camera } => self.seats[camera].start_pipeline(),
             Action::Stop { camera, why } => {
-                if why == StopReason::Stalled {
-                    let camera = self.seats[camera].config.name();
-                    warn!(
-                        camera,
+                let name = self.seats[camera].config.name();
+                match why {
+                    StopReason::Stalled => warn!(
+                        camera = name,
                         class = "stalled",
                         "no picture for too long, opening camera and encoder again"
-                    );
+                    ),
+                    StopReason::OtherSize => info!(
+                        camera = name,
+                        "opening camera and encoder again for pictures of another size"
+                    ),
+                    StopReason::NobodyWatches | StopReason::ShuttingDown => {}
                 }
                 self.seats[camera].stop_pipeline(now);
             }

@@ -16,7 +16,8 @@ use super::steering::{Place, renditions};
 use super::with_sources;
 use crate::config::CameraConfig;
 use crate::media::h264::ProfileLevelId;
-use crate::media::rate::renditions::Renditions;
+use crate::media::rate::renditions::{Rendition, Renditions};
+use crate::media::rate::{self, Half, Halving, Sizes};
 use crate::metrics::CameraMetrics;
 use crate::network::Network;
 use crate::pipeline::feed::Outlet;
@@ -39,6 +40,9 @@ pub(super) struct Seat {
     /// The encoder does what it is told about its bitrate.
     pub(super) follows: bool,
     reach: Reach,
+    sizes: Sizes,
+    /// What was to be opened in place of the whole picture.
+    asked: Option<Half>,
     opened: Option<Opened>,
     pub(super) pipeline: Option<Pipeline>,
     pub(super) renditions: Renditions<Place>,
@@ -52,6 +56,7 @@ pub(super) struct Seat {
 /// What encodes now, and what the counters were when it began.
 struct Opened {
     encoding: Encoding,
+    halving: Halving,
     second: Option<Second>,
     copied_bytes: u64,
     units: u64,
@@ -108,6 +113,8 @@ impl Seat {
             peers,
             follows: true,
             reach: Reach::default(),
+            sizes: Sizes::default(),
+            asked: None,
             pipeline: None,
             opened: None,
             outlets,
@@ -173,9 +180,20 @@ impl Seat {
             Event::Pipeline(pipeline::Report::Moved) => return Some(News::Moved),
             Event::Pipeline(pipeline::Report::Recovering) => return Some(News::Recovering),
             Event::Pipeline(pipeline::Report::Opened(encoding, second)) => {
-                self.encoder_opened(&encoding, second.is_some(), now);
+                let halving = self.sizes.opened(
+                    self.asked.as_ref(),
+                    rate::Opened {
+                        size: encoding.size,
+                        encoder: &encoding.encoder,
+                        follows: encoding.limits.is_some(),
+                        can_halve: encoding.can_halve,
+                        is_half: encoding.is_half,
+                    },
+                );
+                self.encoder_opened(&encoding, halving, second.is_some(), now);
                 self.opened = Some(Opened {
                     encoding,
+                    halving,
                     second,
                     copied_bytes: self.metrics.copied_bytes.value(),
                     units: self.metrics.units.value(),
@@ -187,6 +205,9 @@ impl Seat {
                 self.opened = None;
                 self.camera_closes(now);
                 if let Err(error) = &result {
+                    if error.is_unplugged() {
+                        self.sizes.forget();
+                    }
                     self.turn_away_expected(&with_sources(error), now);
                 }
                 return Some(News::Ended(result));
@@ -295,9 +316,17 @@ impl Seat {
     }
 
     pub(super) fn start_pipeline(&mut self) {
-        let open = devices::opener(&self.config, &self.devices);
+        let (bitrate, scale) = self.renditions.opening(Rendition::Large);
+        let mut config = self.config.clone();
+        config.bitrate.start = bitrate;
+        self.asked = (scale.divisor > 1).then(|| self.sizes.half()).flatten();
+        let open = devices::opener(config, self.asked.clone(), &self.devices);
         match Pipeline::start(self.config.name(), self.outlets.clone(), open) {
-            Ok(pipeline) => self.pipeline = Some(pipeline),
+            Ok(pipeline) => {
+                // Before its first picture.
+                pipeline.set_scale(scale);
+                self.pipeline = Some(pipeline);
+            }
             Err(error) => {
                 let _ = self
                     .outlets
@@ -346,6 +375,19 @@ impl Seat {
         self.opened.as_ref().map(|opened| &opened.encoding)
     }
 
+    /// How half of the picture is had; `None` while nothing is open.
+    pub(super) fn halving(&self) -> Option<Halving> {
+        self.opened.as_ref().map(|opened| opened.halving)
+    }
+
+    /// Its pictures are half of what is wanted, or twice as large, and the encoder cannot change that.
+    pub(super) fn has_wrong_size(&self) -> bool {
+        let wants_half = self.renditions.of(Rendition::Large).scale().divisor > 1;
+        self.opened.as_ref().is_some_and(|opened| {
+            opened.halving == Halving::ByReopening && opened.encoding.is_half != wants_half
+        })
+    }
+
     /// Raw picture bytes copied or converted for one frame, since camera and encoder were opened.
     pub(super) fn copied_bytes_per_frame(&self) -> Option<u64> {
         let opened = self.opened.as_ref()?;
@@ -360,6 +402,11 @@ impl Seat {
 
     /// Another encoder may make another profile: who did not agree to it is sent away, and told so, and gets an offer that says it.
     fn profile_known(&mut self, profile: ProfileLevelId, now: Instant) {
+        let is_half = self.encoding().is_some_and(|encoding| encoding.is_half);
+        if is_half && self.profile.is_some_and(|whole| whole.covers(profile)) {
+            // Offers are for the whole picture, which comes back: the lower level of half of it is of no interest to them.
+            return;
+        }
         self.profile = Some(profile);
         for line in 0..self.lines.len() {
             for viewer in self.lines[line].not_for(profile) {

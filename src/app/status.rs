@@ -9,9 +9,9 @@ use super::seat::Seat;
 use super::steering::Place;
 use crate::config::Renditions;
 use crate::http::{CameraStatus, RelayStatus, SmallStatus, Status, ViewerLinkStatus, ViewerStatus};
-use crate::media::Bitrate;
-use crate::media::rate::PictureScale;
 use crate::media::rate::renditions::Rendition;
+use crate::media::rate::{Halving, PictureScale};
+use crate::media::{Bitrate, Size};
 use crate::metrics::{CameraGauges, SmallGauges, ViewerGauges, exposition};
 use crate::relay::session::{LinkState, LinkStatus};
 use crate::supervisor::{CameraState, Supervisor};
@@ -97,11 +97,21 @@ fn camera(seat: &Seat, index: usize, supervisor: &Supervisor, now: Instant) -> C
             false => PictureScale::FULL,
         }
         .to_string(),
+        picture_size: picture_size(seat).map(|size| size.to_string()),
+        smaller_picture: seat.halving().map(|halving| halving.to_string()),
         small: small(seat),
         viewers: (0..seat.lines.len())
             .flat_map(|line| viewers(seat, line))
             .collect(),
     }
+}
+
+fn picture_size(seat: &Seat) -> Option<Size> {
+    let opened = seat.encoding()?.size;
+    Some(match seat.halving()? {
+        Halving::ByEncoder => seat.renditions.of(Rendition::Large).scale().size(opened),
+        Halving::ByReopening | Halving::Never => opened,
+    })
 }
 
 /// `None` where the configuration wants one rendition.

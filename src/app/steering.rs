@@ -10,7 +10,7 @@ use super::with_sources;
 use crate::config::{self, CameraConfig};
 use crate::media::rate::renditions::{Action, News, Rendition, Renditions};
 use crate::media::rate::steering::{self, Input, Steering};
-use crate::media::rate::{EncoderLimits, PictureLadder};
+use crate::media::rate::{EncoderLimits, Halving, PictureLadder};
 use crate::media::{Bitrate, Feedback};
 use crate::pipeline::{Encoding, Pipeline, Report};
 use crate::viewer::ViewerId;
@@ -30,10 +30,10 @@ impl fmt::Display for Place {
 
 pub(super) fn renditions(config: &CameraConfig) -> Renditions<Place> {
     let limits = limits(config, EncoderLimits::ANY);
-    let large = Steering::new(limits, config.bitrate.start, ladder(config, false));
+    let large = Steering::new(limits, config.bitrate.start, ladder(config, Halving::Never));
     let limits = small_limits(config, EncoderLimits::ANY);
     let start = small_share(config.bitrate.start);
-    let small = Steering::new(limits, start, small_ladder(config, false));
+    let small = Steering::new(limits, start, small_ladder(config, Halving::Never));
     Renditions::new(large, small)
 }
 
@@ -51,12 +51,12 @@ fn small_share(rate: Bitrate) -> Bitrate {
 }
 
 /// By what the camera was asked for.
-fn ladder(config: &CameraConfig, can_halve: bool) -> PictureLadder {
-    PictureLadder::new(config.size, config.frame_interval, config.prefer, can_halve)
+fn ladder(config: &CameraConfig, halving: Halving) -> PictureLadder {
+    PictureLadder::new(config.size, config.frame_interval, config.prefer, halving)
 }
 
-fn small_ladder(config: &CameraConfig, can_halve: bool) -> PictureLadder {
-    PictureLadder::small(config.size, config.frame_interval, can_halve)
+fn small_ladder(config: &CameraConfig, halving: Halving) -> PictureLadder {
+    PictureLadder::small(config.size, config.frame_interval, halving)
 }
 
 impl Seat {
@@ -82,7 +82,13 @@ impl Seat {
         self.renditions.handle(Input::Left { viewer }, now);
     }
 
-    pub(super) fn encoder_opened(&mut self, encoding: &Encoding, can_share: bool, now: Instant) {
+    pub(super) fn encoder_opened(
+        &mut self,
+        encoding: &Encoding,
+        halving: Halving,
+        can_share: bool,
+        now: Instant,
+    ) {
         let follows = encoding.limits.is_some();
         self.follows = follows;
         let most = self.config.bitrate.max;
@@ -96,8 +102,8 @@ impl Seat {
         }
         let news = News::LargeOpened {
             limits: limits(&self.config, encoding.limits.unwrap_or(EncoderLimits::ANY)),
-            ladder: ladder(&self.config, encoding.can_halve),
-            small: can_share.then(|| small_ladder(&self.config, encoding.can_halve)),
+            ladder: ladder(&self.config, halving),
+            small: can_share.then(|| small_ladder(&self.config, halving)),
         };
         self.renditions.hear(news, now);
     }
@@ -145,8 +151,7 @@ impl Seat {
                     }
                 }
                 Action::StartSmall => {
-                    let steering = self.renditions.of(Rendition::Small);
-                    let (bitrate, scale) = (steering.target(), steering.scale());
+                    let (bitrate, scale) = self.renditions.opening(Rendition::Small);
                     let second = self.second();
                     self.small.start(self.config.name(), second, bitrate, scale);
                 }

@@ -5,13 +5,15 @@ mod division;
 mod picture;
 pub mod renditions;
 mod shared;
+mod sizes;
 pub mod steering;
 
 use std::time::{Duration, Instant};
 
 pub use budget::KeyFrameBudget;
-pub use picture::{PictureLadder, PictureScale, Prefer};
+pub use picture::{Halving, PictureLadder, PictureScale, Prefer};
 pub use shared::{EncoderLimits, RateMethod, SharedRate, Why};
+pub use sizes::{Half, Opened, Sizes};
 
 /// Merges requests for key frames. However many come, key frames keep their distance, and no request is forgotten.
 #[derive(Debug)]

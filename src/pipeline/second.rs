@@ -40,6 +40,7 @@ impl Parts {
         Ok(Self {
             camera: Box::new(camera),
             encoder: self.encoder,
+            is_half: self.is_half,
             second: Some(Second { tap, another }),
         })
     }

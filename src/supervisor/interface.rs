@@ -21,6 +21,10 @@ pub enum Report {
     Recovering {
         camera: CameraIndex,
     },
+    /// Pictures of another size are wanted, for which camera and encoder are opened again.
+    OtherSize {
+        camera: CameraIndex,
+    },
     /// The pipeline ended by itself. `lasting`: opening it again with this configuration must fail in the same way.
     Failed {
         camera: CameraIndex,
@@ -63,6 +67,8 @@ pub enum StopReason {
     NobodyWatches,
     /// It gave no access unit within its deadline.
     Stalled,
+    /// It starts again at once, for pictures of another size.
+    OtherSize,
     ShuttingDown,
 }
 

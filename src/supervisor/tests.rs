@@ -108,6 +108,33 @@ fn viewer_who_comes_back_while_it_stops_gets_a_new_start() {
 }
 
 #[test]
+fn camera_that_is_to_give_another_size_stops_and_starts_at_once() {
+    let mut scene = Scene::running();
+    let why = StopReason::OtherSize;
+    let stop = [Action::Stop { camera: 0, why }];
+    assert_eq!(scene.tell(Report::OtherSize { camera: 0 }), stop);
+    assert_eq!(scene.tell(Report::OtherSize { camera: 0 }), [], "once");
+    // It closes slowly.
+    assert_eq!(scene.after(STALL_LIMIT * 2, Report::Timeout), []);
+
+    let start = [Action::Start { camera: 0 }];
+    assert_eq!(scene.tell(Report::Stopped { camera: 0 }), start);
+    assert_eq!(scene.supervisor.failure(0), None);
+}
+
+#[test]
+fn camera_that_nobody_watches_any_more_is_not_opened_again_for_another_size() {
+    let mut scene = Scene::running();
+    scene.tell(Report::Viewers {
+        camera: 0,
+        count: 0,
+    });
+    scene.tell(Report::OtherSize { camera: 0 });
+    assert_eq!(scene.tell(Report::Stopped { camera: 0 }), []);
+    assert_eq!(scene.supervisor.state(0), &CameraState::Asleep);
+}
+
+#[test]
 fn camera_kept_warm_runs_without_viewers() {
     #[allow(clippy::disallowed_methods)] // the origin of simulated time
     let now = Instant::now();
@@ -289,6 +316,9 @@ fn any_report() -> impl Strategy<Value = Report> {
         camera
             .clone()
             .prop_map(|camera| Report::Recovering { camera }),
+        camera
+            .clone()
+            .prop_map(|camera| Report::OtherSize { camera }),
         (camera.clone(), any::<bool>()).prop_map(|(camera, lasting)| Report::Failed {
             camera,
             why: "x".into(),

@@ -15,7 +15,7 @@ use rovercast::camera::Camera;
 use rovercast::camera::test_card::{TestCard, TestCardSettings};
 use rovercast::encoder::software::{EncoderSettings, SoftwareEncoder};
 use rovercast::media::rate::steering::{Action, Input as Told, Steering};
-use rovercast::media::rate::{EncoderLimits, PictureLadder, Prefer};
+use rovercast::media::rate::{EncoderLimits, Halving, PictureLadder, Prefer};
 use rovercast::media::{Bitrate, Size};
 use rovercast::metrics::CameraMetrics;
 use rovercast::pipeline::feed::{Feed, Outlet};
@@ -184,7 +184,7 @@ impl Picture {
             most: range.most,
             ..EncoderLimits::ANY
         };
-        let ladder = PictureLadder::new(size, INTERVAL, Prefer::default(), true);
+        let ladder = PictureLadder::new(size, INTERVAL, Prefer::default(), Halving::ByEncoder);
         let picture = Self {
             pipeline: pipeline.expect("one more thread"),
             steering: Steering::new(limits, range.start, ladder),

@@ -129,7 +129,7 @@ fn try_pair(
 
 fn run(config: &CameraConfig, found: &Arc<FoundProfiles>) -> Result<Outcome, PipelineError> {
     let devices = Arc::new(Devices::of(config, found));
-    let parts = devices::opener(config, &devices)()?;
+    let parts = devices::opener(config.clone(), None, &devices)()?;
     let format = parts.camera.format();
     let handover = parts.encoder.handover().cloned();
     let trial = Trial::run(parts, MEASURED, PATIENCE)?;

@@ -79,41 +79,76 @@ impl fmt::Display for PictureScale {
     }
 }
 
+/// How pictures of half the width and height come about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Halving {
+    /// Not at all: there are fewer frames only.
+    Never,
+    /// The encoder makes them, from one frame to the next.
+    ByEncoder,
+    /// Camera and encoder are opened again: nothing is seen meanwhile.
+    ByReopening,
+}
+
+impl fmt::Display for Halving {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Never => "there is none, narrow links get fewer frames",
+            Self::ByEncoder => "the encoder makes it",
+            Self::ByReopening => "camera and encoder are opened again for it",
+        })
+    }
+}
+
 /// Moves between pictures, down soon and up late: each change of the size costs a key frame and some frames.
 #[derive(Clone, Debug)]
 pub struct PictureLadder {
     size: Size,
     interval: Duration,
+    halving: Halving,
     rungs: &'static [PictureScale],
     rung: usize,
     /// Since when the rate asks for another rung, and which.
     leaning: Option<(usize, Instant)>,
+    /// When the size was last changed.
+    resized: Option<Instant>,
 }
 
 impl PictureLadder {
-    /// `size` and `interval` are what the camera gives. Without `can_halve` there are fewer frames only, whatever is preferred.
-    pub fn new(size: Size, interval: Duration, prefer: Prefer, can_halve: bool) -> Self {
-        Self {
-            size,
-            interval,
-            rungs: match prefer {
-                _ if !can_halve => WHOLE,
-                Prefer::Smooth => SMOOTH,
-                Prefer::Sharp => SHARP,
-            },
-            rung: 0,
-            leaning: None,
+    /// `size` and `interval` are what the camera gives. Without halving there are fewer frames only, whatever is preferred.
+    pub fn new(size: Size, interval: Duration, prefer: Prefer, halving: Halving) -> Self {
+        let rungs = match (halving, prefer) {
+            (Halving::Never, _) => WHOLE,
+            (Halving::ByEncoder | Halving::ByReopening, Prefer::Smooth) => SMOOTH,
+            (Halving::ByEncoder | Halving::ByReopening, Prefer::Sharp) => SHARP,
+        };
+        Self::of(size, interval, halving, rungs)
+    }
+
+    /// Half the size from the start where the encoder makes it; otherwise there are fewer frames only, for the camera is another's.
+    pub fn small(size: Size, interval: Duration, halving: Halving) -> Self {
+        match halving {
+            Halving::ByEncoder => Self::of(size, interval, halving, HALF),
+            Halving::Never | Halving::ByReopening => {
+                Self::of(size, interval, Halving::Never, WHOLE)
+            }
         }
     }
 
-    /// Half the size from the start where the encoder can; otherwise there are fewer frames only.
-    pub fn small(size: Size, interval: Duration, can_halve: bool) -> Self {
+    fn of(
+        size: Size,
+        interval: Duration,
+        halving: Halving,
+        rungs: &'static [PictureScale],
+    ) -> Self {
         Self {
             size,
             interval,
-            rungs: if can_halve { HALF } else { WHOLE },
+            halving,
+            rungs,
             rung: 0,
             leaning: None,
+            resized: None,
         }
     }
 
@@ -121,9 +156,22 @@ impl PictureLadder {
         self.rungs[self.rung]
     }
 
-    /// Whether it climbs the same rungs.
-    pub fn is_like(&self, other: &Self) -> bool {
-        (self.size, self.interval, self.rungs) == (other.size, other.interval, other.rungs)
+    /// Goes on where another one stands. If that has other rungs, `left` says where to begin; `None`: with the best.
+    pub fn go_on_from(&mut self, other: &Self, left: Option<Bitrate>) {
+        self.resized = other.resized;
+        let is_like =
+            (self.size, self.interval, self.rungs) == (other.size, other.interval, other.rungs);
+        if is_like {
+            (self.rung, self.leaning) = (other.rung, other.leaning);
+        } else {
+            self.rung = left.map_or(0, |left| self.wanted(left));
+        }
+    }
+
+    /// Back to the best, for a viewer with another link.
+    pub fn begin_anew(&mut self, now: Instant) {
+        self.leaning = None;
+        self.change_to(0, now);
     }
 
     /// With the target whenever it moves, and from time to time. Returns the picture to change to.
@@ -144,10 +192,34 @@ impl PictureLadder {
         if now < since + patience {
             return None;
         }
+        let may_resize = self.may_resize(is_down, now);
+        let is_open =
+            |rung: &usize| may_resize || self.rungs[*rung].divisor == self.scale().divisor;
+        let next = match is_down {
+            true => (self.rung + 1..=wanted).rev().find(is_open),
+            // One rung at a time upwards: the next shows whether the link carries it.
+            false => Some(self.rung - 1).filter(is_open),
+        };
+        self.change_to(next?, now);
         self.leaning = None;
-        // One rung at a time upwards: the next shows whether the link carries it.
-        self.rung = if is_down { wanted } else { self.rung - 1 };
         Some(self.scale())
+    }
+
+    /// What takes camera and encoder away from everybody is not done again soon.
+    fn may_resize(&self, is_down: bool, now: Instant) -> bool {
+        let pause = match (self.halving, is_down) {
+            (Halving::Never | Halving::ByEncoder, _) => return true,
+            (Halving::ByReopening, true) => REOPENED_DOWN_AGAIN_AFTER,
+            (Halving::ByReopening, false) => REOPENED_UP_AFTER,
+        };
+        self.resized.is_none_or(|at| now >= at + pause)
+    }
+
+    fn change_to(&mut self, rung: usize, now: Instant) {
+        if self.rungs[rung].divisor != self.scale().divisor {
+            self.resized = Some(now);
+        }
+        self.rung = rung;
     }
 
     fn wanted(&self, target: Bitrate) -> usize {
@@ -250,6 +322,11 @@ const DOWN_AFTER: Duration = Duration::from_secs(2);
 const UP_AFTER: Duration = Duration::from_secs(8);
 const ROOM: f64 = 1.4;
 
+/// Opening a camera and an encoder again shows nothing for up to two seconds. A link that goes up and down all the time costs that twice in
+/// forty seconds at most; meanwhile the larger picture has too few bits, or the smaller one more than it needs.
+const REOPENED_DOWN_AGAIN_AFTER: Duration = Duration::from_secs(10);
+const REOPENED_UP_AFTER: Duration = Duration::from_secs(30);
+
 #[cfg(test)]
 #[allow(clippy::disallowed_methods)] // tests need some instant to count from
 mod tests {
@@ -264,7 +341,7 @@ mod tests {
     fn ladder(prefer: Prefer) -> (PictureLadder, Instant) {
         let interval = Duration::from_micros(33_333);
         (
-            PictureLadder::new(HD, interval, prefer, true),
+            PictureLadder::new(HD, interval, prefer, Halving::ByEncoder),
             Instant::now(),
         )
     }
@@ -296,7 +373,7 @@ mod tests {
     #[test]
     fn encoder_that_cannot_make_it_smaller_gives_up_frames() {
         let interval = Duration::from_micros(33_333);
-        let mut ladder = PictureLadder::new(HD, interval, Prefer::Smooth, false);
+        let mut ladder = PictureLadder::new(HD, interval, Prefer::Smooth, Halving::Never);
         let start = Instant::now();
         ladder.update(Bitrate::kbps(100), start);
         let lowest = ladder.update(Bitrate::kbps(100), start + SECOND * 2);
@@ -339,5 +416,84 @@ mod tests {
             })
             .count();
         assert_eq!(changes, 1);
+    }
+
+    /// The second of each change of the size, of which `link` says the rate.
+    fn resizes(prefer: Prefer, seconds: u32, link: impl Fn(u32) -> u64) -> Vec<u32> {
+        let interval = Duration::from_micros(33_333);
+        let mut ladder = PictureLadder::new(HD, interval, prefer, Halving::ByReopening);
+        let start = Instant::now();
+        let mut before = ladder.scale().divisor;
+        let change = |second: &u32| {
+            ladder.update(Bitrate::kbps(link(*second)), start + SECOND * *second);
+            std::mem::replace(&mut before, ladder.scale().divisor) != ladder.scale().divisor
+        };
+        (0..seconds).filter(change).collect()
+    }
+
+    #[test]
+    fn camera_that_must_be_opened_again_for_it_is_opened_seldom() {
+        let once = resizes(Prefer::Smooth, 600, |_| 200);
+        assert_eq!(once, [2]);
+        // Wide again soon: the first pause is for the smaller picture, which has to be worth its cost.
+        let back = resizes(
+            Prefer::Smooth,
+            600,
+            |second| if second < 5 { 200 } else { 2000 },
+        );
+        assert_eq!(back, [2, 32]);
+        // Narrow once more.
+        let again = resizes(Prefer::Smooth, 600, |second| match second {
+            5..33 => 2000,
+            _ => 200,
+        });
+        assert_eq!(again, [2, 32, 42]);
+        // A link that is never the same for long.
+        let to_and_fro = resizes(Prefer::Smooth, 600, |second| {
+            if second % 12 < 3 { 200 } else { 2000 }
+        });
+        assert!(to_and_fro.len() <= 31, "{to_and_fro:?}");
+    }
+
+    #[test]
+    fn frames_are_left_out_while_the_size_may_not_change_yet() {
+        let interval = Duration::from_micros(33_333);
+        let mut ladder = PictureLadder::new(HD, interval, Prefer::Sharp, Halving::ByReopening);
+        let start = Instant::now();
+        ladder.begin_anew(start);
+        ladder.resized = Some(start);
+        for second in 0..9 {
+            ladder.update(Bitrate::kbps(50), start + SECOND * second);
+        }
+        assert_eq!((ladder.scale().every, ladder.scale().divisor), (3, 1));
+        for second in 9..15 {
+            ladder.update(Bitrate::kbps(50), start + SECOND * second);
+        }
+        assert_eq!((ladder.scale().every, ladder.scale().divisor), (3, 2));
+    }
+
+    #[test]
+    fn camera_without_a_smaller_picture_goes_on_with_as_few_frames_as_the_link_needs() {
+        let interval = Duration::from_micros(33_333);
+        let (mut ladder, start) = ladder(Prefer::Smooth);
+        ladder.update(Bitrate::kbps(300), start);
+        ladder.update(Bitrate::kbps(300), start + SECOND * 2);
+        let mut other = PictureLadder::new(HD, interval, Prefer::Smooth, Halving::Never);
+        other.go_on_from(&ladder, Some(Bitrate::kbps(300)));
+        assert_eq!(other.scale().to_string(), "every third frame at full size");
+    }
+
+    #[test]
+    fn another_encoder_goes_on_with_the_same_picture() {
+        let interval = Duration::from_micros(33_333);
+        let (mut ladder, start) = ladder(Prefer::Smooth);
+        ladder.update(Bitrate::kbps(400), start);
+        ladder.update(Bitrate::kbps(400), start + SECOND * 2);
+        let mut other = PictureLadder::new(HD, interval, Prefer::Smooth, Halving::ByReopening);
+        other.go_on_from(&ladder, None);
+        assert_eq!(other.scale(), ladder.scale());
+        other.update(Bitrate::kbps(3000), start + SECOND * 3);
+        let soon = other.update(Bitrate::kbps(3000), start + SECOND * 20);
+        assert_eq!(soon, None, "it was made smaller 18 s ago");
     }
 }

@@ -21,7 +21,7 @@ use tracing::{info, warn};
 
 use super::division::Division;
 use super::steering::{self, Steering};
-use super::{EncoderLimits, PictureLadder};
+use super::{EncoderLimits, PictureLadder, PictureScale};
 use crate::media::Bitrate;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -171,20 +171,19 @@ impl<V: Ord + Clone + fmt::Display> Renditions<V> {
                 ladder,
                 small,
             } => {
-                self.large.encoder_opened(limits, ladder);
+                self.large.encoder_opened(limits, Some(ladder));
                 self.may_divide = small.is_some();
                 self.not_before = None;
                 if let SmallState::Refused(_) = self.state {
                     self.state = SmallState::Asleep;
                 }
-                if let Some(ladder) = small {
-                    self.small.encoder_opened(self.small.limits(), ladder);
+                if small.is_some() {
+                    self.small.encoder_opened(self.small.limits(), small);
                 }
             }
             News::LargeClosed => self.may_divide = false,
             News::SmallOpened { limits } => {
-                let ladder = self.small.fresh_ladder().clone();
-                self.small.encoder_opened(limits, ladder);
+                self.small.encoder_opened(limits, None);
             }
             News::SmallMoved => {
                 if self.state == SmallState::Starting {
@@ -220,6 +219,11 @@ impl<V: Ord + Clone + fmt::Display> Renditions<V> {
             Rendition::Large => &self.large,
             Rendition::Small => &self.small,
         }
+    }
+
+    /// What an encoder of this one begins with that is opened now.
+    pub fn opening(&mut self, rendition: Rendition) -> (Bitrate, PictureScale) {
+        self.steering_mut(rendition).opening()
     }
 
     /// Which one this viewer gets.

@@ -38,9 +38,9 @@ pub enum Action {
 pub struct Steering<V> {
     limits: EncoderLimits,
     start: Bitrate,
+    /// What the encoder was opened with.
+    opened_with: Bitrate,
     shared: SharedRate<V>,
-    /// As new, for when everybody has left.
-    full: PictureLadder,
     ladder: PictureLadder,
     /// `None`: silent.
     links: BTreeMap<V, Option<Bitrate>>,
@@ -53,8 +53,8 @@ impl<V: Ord + Clone + std::fmt::Display> Steering<V> {
         Self {
             limits,
             start,
+            opened_with: start,
             shared: SharedRate::new(limits, start),
-            full: ladder.clone(),
             ladder,
             links: BTreeMap::new(),
             look_again: None,
@@ -72,7 +72,7 @@ impl<V: Ord + Clone + std::fmt::Display> Steering<V> {
             }
             Input::Left { viewer } => {
                 if self.links.remove(&viewer).is_some() && self.links.is_empty() {
-                    return self.begin_anew();
+                    return self.begin_anew(now);
                 }
             }
             Input::Timeout => {}
@@ -94,17 +94,24 @@ impl<V: Ord + Clone + std::fmt::Display> Steering<V> {
             .map(|at| (at, "looks at the viewers' links again"))
     }
 
-    /// A new encoder is to be told where this is: it begins with the rate of the configuration, and the whole picture. `limits` are
-    /// what it can be asked for, and `ladder` what its pictures may become.
-    pub fn encoder_opened(&mut self, limits: EncoderLimits, ladder: PictureLadder) {
+    /// What an encoder that is opened now begins with.
+    pub fn opening(&mut self) -> (Bitrate, PictureScale) {
+        self.opened_with = self.target();
+        (self.opened_with, self.scale())
+    }
+
+    /// A new encoder is to be told where this is: that may have moved since [`opening`](Self::opening). `limits` are what it can be asked
+    /// for, and `ladder` what its pictures may become; `None`: the same as before.
+    pub fn encoder_opened(&mut self, limits: EncoderLimits, ladder: Option<PictureLadder>) {
         self.actions.clear();
         self.limits = limits;
         self.shared.set_limits(limits);
-        if !ladder.is_like(&self.full) {
-            self.ladder = ladder.clone();
+        if let Some(mut ladder) = ladder {
+            let left = (!self.links.is_empty()).then(|| self.shared.left());
+            ladder.go_on_from(&self.ladder, left);
+            self.ladder = ladder;
         }
-        self.full = ladder;
-        if self.shared.target() != self.start {
+        if self.shared.target() != self.opened_with {
             self.actions
                 .push_back(Action::SetBitrate(self.shared.target()));
         }
@@ -116,11 +123,6 @@ impl<V: Ord + Clone + std::fmt::Display> Steering<V> {
 
     pub fn limits(&self) -> EncoderLimits {
         self.limits
-    }
-
-    /// What the pictures may become, from the best on.
-    pub fn fresh_ladder(&self) -> &PictureLadder {
-        &self.full
     }
 
     pub fn target(&self) -> Bitrate {
@@ -159,10 +161,10 @@ impl<V: Ord + Clone + std::fmt::Display> Steering<V> {
     }
 
     /// The next viewer has another link.
-    fn begin_anew(&mut self) {
+    fn begin_anew(&mut self, now: Instant) {
         let (target, scale) = (self.shared.target(), self.ladder.scale());
         self.shared = SharedRate::new(self.limits, self.start);
-        self.ladder = self.full.clone();
+        self.ladder.begin_anew(now);
         self.look_again = None;
         self.actions.clear();
         if target != self.shared.target() {
@@ -184,7 +186,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(500);
 mod tests {
     use super::*;
     use crate::media::Size;
-    use crate::media::rate::{Prefer, RateMethod};
+    use crate::media::rate::{Halving, Prefer, RateMethod};
 
     const LIMITS: EncoderLimits = EncoderLimits {
         least: Bitrate::kbps(300),
@@ -194,12 +196,16 @@ mod tests {
     const START: Bitrate = Bitrate::kbps(1500);
 
     fn steering() -> (Steering<&'static str>, Instant) {
+        let ladder = ladder(Prefer::Sharp, Halving::ByEncoder);
+        (Steering::new(LIMITS, START, ladder), Instant::now())
+    }
+
+    fn ladder(prefer: Prefer, halving: Halving) -> PictureLadder {
         let hd = Size {
             width: 1280,
             height: 720,
         };
-        let ladder = PictureLadder::new(hd, Duration::from_micros(33_333), Prefer::Sharp, true);
-        (Steering::new(LIMITS, START, ladder), Instant::now())
+        PictureLadder::new(hd, Duration::from_micros(33_333), prefer, halving)
     }
 
     fn estimate(viewer: &'static str, kbps: u64) -> Input<&'static str> {
@@ -290,8 +296,7 @@ mod tests {
         let (mut steering, start) = steering();
         steering.handle(estimate("a", 900), start);
         actions(&mut steering);
-        let ladder = steering.full.clone();
-        steering.encoder_opened(LIMITS, ladder);
+        steering.encoder_opened(LIMITS, None);
         assert_eq!(
             actions(&mut steering),
             [Action::SetBitrate(Bitrate::kbps(900))]
@@ -307,8 +312,7 @@ mod tests {
             method: RateMethod::Reopen,
             ..LIMITS
         };
-        let ladder = steering.full.clone();
-        steering.encoder_opened(wave5, ladder);
+        steering.encoder_opened(wave5, None);
         let after = |seconds| start + Duration::from_secs(seconds);
 
         steering.handle(estimate("a", 1000), start);
@@ -330,8 +334,7 @@ mod tests {
             least: Bitrate::kbps(600),
             ..LIMITS
         };
-        let ladder = steering.full.clone();
-        steering.encoder_opened(firmware, ladder);
+        steering.encoder_opened(firmware, None);
         steering.handle(estimate("a", 400), start);
         steering.handle(Input::Timeout, start + Duration::from_secs(3));
         assert_eq!(steering.target(), Bitrate::kbps(600));
@@ -339,5 +342,68 @@ mod tests {
             steering.scale().to_string(),
             "every second frame at full size"
         );
+    }
+
+    #[test]
+    fn smaller_picture_and_its_rate_outlive_the_opening_that_makes_them() {
+        let start = Instant::now();
+        let smooth = ladder(Prefer::Smooth, Halving::ByReopening);
+        let mut steering = Steering::new(LIMITS, START, smooth.clone());
+        steering.handle(estimate("a", 400), start);
+        steering.handle(Input::Timeout, start + Duration::from_secs(3));
+        let half = PictureScale {
+            every: 1,
+            divisor: 2,
+        };
+        assert_eq!(actions(&mut steering).last(), Some(&Action::SetScale(half)));
+
+        assert_eq!(steering.opening(), (Bitrate::kbps(400), half));
+        steering.handle(estimate("a", 350), start + Duration::from_secs(4));
+        steering.encoder_opened(LIMITS, Some(smooth));
+
+        let told = [
+            Action::SetBitrate(Bitrate::kbps(350)),
+            Action::SetScale(half),
+        ];
+        assert_eq!(actions(&mut steering), told);
+        assert_eq!(steering.why().to_string(), "viewer a has the slowest link");
+    }
+
+    #[test]
+    fn camera_that_turns_out_to_have_no_smaller_picture_gets_fewer_frames_at_once() {
+        let start = Instant::now();
+        let smooth = ladder(Prefer::Smooth, Halving::ByReopening);
+        let mut steering = Steering::new(LIMITS, START, smooth);
+        steering.handle(estimate("a", 400), start);
+        steering.handle(Input::Timeout, start + Duration::from_secs(3));
+        actions(&mut steering);
+
+        steering.encoder_opened(LIMITS, Some(ladder(Prefer::Smooth, Halving::Never)));
+        assert_eq!(
+            steering.scale().to_string(),
+            "every second frame at full size"
+        );
+        steering.handle(Input::Timeout, start + Duration::from_secs(600));
+        assert_eq!(steering.scale().divisor, 1);
+    }
+
+    #[test]
+    fn viewers_who_come_and_go_have_the_camera_opened_no_more_often_than_a_link_does() {
+        let start = Instant::now();
+        let smooth = ladder(Prefer::Smooth, Halving::ByReopening);
+        let mut steering = Steering::new(LIMITS, START, smooth);
+        let mut divisor = 1;
+        let mut changes = 0;
+        for second in 0..400 {
+            let now = start + Duration::from_secs(second);
+            match second % 5 {
+                4 => steering.handle(Input::Left { viewer: "a" }, now),
+                _ => steering.handle(estimate("a", 200), now),
+            }
+            let before = std::mem::replace(&mut divisor, steering.scale().divisor);
+            changes += u64::from(before != divisor);
+        }
+        assert!(changes > 2, "each begins with the whole picture");
+        assert!(changes <= 400 / 10 * 2 + 1, "{changes} in 400 s");
     }
 }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::media::Size;
 use crate::media::rate::steering::Input;
-use crate::media::rate::{PictureScale, Prefer};
+use crate::media::rate::{Halving, PictureScale, Prefer};
 
 const HD: Size = Size {
     width: 1280,
@@ -31,8 +31,8 @@ struct Scene {
 
 impl Scene {
     fn asleep() -> Self {
-        let whole = PictureLadder::new(HD, INTERVAL, Prefer::Smooth, true);
-        let half = PictureLadder::small(HD, INTERVAL, true);
+        let whole = PictureLadder::new(HD, INTERVAL, Prefer::Smooth, Halving::ByEncoder);
+        let half = PictureLadder::small(HD, INTERVAL, Halving::ByEncoder);
         let large = Steering::new(limits(300), Bitrate::kbps(1500), whole);
         let small = Steering::new(limits(100), Bitrate::kbps(500), half);
         Self {
@@ -51,8 +51,8 @@ impl Scene {
     fn open_large(&mut self, may_divide: bool) {
         self.hear(News::LargeOpened {
             limits: limits(300),
-            ladder: PictureLadder::new(HD, INTERVAL, Prefer::Smooth, true),
-            small: may_divide.then(|| PictureLadder::small(HD, INTERVAL, true)),
+            ladder: PictureLadder::new(HD, INTERVAL, Prefer::Smooth, Halving::ByEncoder),
+            small: may_divide.then(|| PictureLadder::small(HD, INTERVAL, Halving::ByEncoder)),
         });
     }
 
