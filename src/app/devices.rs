@@ -52,10 +52,10 @@ pub(super) fn opener(
             Some(half) => open_half(&config, &half, &devices)?,
             None => open(&config, &devices)?,
         };
-        match config.renditions {
-            Renditions::One => Ok(parts),
+        Ok(match config.renditions {
+            Renditions::One => parts,
             Renditions::Two => parts.shared(),
-        }
+        })
     }
 }
 

@@ -5,19 +5,18 @@
 //! costs two allocations of some bytes and no copy.
 
 use std::fmt;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-
-use rustix::event::{EventfdFlags, eventfd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{Camera, CameraError, SharedBuffer};
 use crate::media::{Frame, PictureFormat, Share};
+use crate::v4l2::aside::Bell;
 
 /// A camera that somebody may take pictures from on the way.
 pub struct Tapped {
     camera: Box<dyn Camera>,
-    tap: Arc<Pipe>,
+    pipe: Arc<Pipe>,
     /// What the second encoder has, or had.
     lent: Option<Share>,
 }
@@ -26,51 +25,53 @@ pub struct Tapped {
 #[derive(Clone, Debug)]
 pub struct Tap(Arc<Pipe>);
 
-/// The same camera, for the second encoder.
+/// The same camera, for the second encoder. One at a time gets the pictures: who opened last.
 #[derive(Debug)]
-pub struct TapCamera(Arc<Pipe>);
+pub struct TapCamera {
+    pipe: Arc<Pipe>,
+    taker: Arc<Taker>,
+}
 
 #[derive(Debug)]
 struct Pipe {
     format: PictureFormat,
-    bell: OwnedFd,
+    /// There is a taker: looked at for every picture, most of which nobody takes.
     is_open: AtomicBool,
+    taker: Mutex<Option<Arc<Taker>>>,
+}
+
+/// One opening of the tap.
+#[derive(Debug)]
+struct Taker {
+    bell: Bell,
     /// At most one: a newer one takes its place.
     offered: Mutex<Option<Frame>>,
 }
 
 impl Tapped {
-    pub fn new(camera: Box<dyn Camera>) -> Result<(Self, Tap), CameraError> {
-        let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(|errno| {
-            CameraError::Device {
-                camera: "of the first encoder".into(),
-                what: "share the pictures",
-                source: errno.into(),
-            }
-        })?;
+    pub fn new(camera: Box<dyn Camera>) -> (Self, Tap) {
         let pipe = Arc::new(Pipe {
             format: camera.format(),
-            bell,
             is_open: AtomicBool::new(false),
-            offered: Mutex::new(None),
+            taker: Mutex::new(None),
         });
         let tapped = Self {
             camera,
-            tap: Arc::clone(&pipe),
+            pipe: Arc::clone(&pipe),
             lent: None,
         };
-        Ok((tapped, Tap(pipe)))
+        (tapped, Tap(pipe))
     }
 
     /// Hands the picture to the second encoder, too, when that has room.
     fn share(&mut self, frame: Frame) -> Frame {
-        let is_wanted = self.tap.is_open.load(Ordering::Acquire);
+        let is_wanted = self.pipe.is_open.load(Ordering::Acquire);
         if !is_wanted || self.lent.as_ref().is_some_and(Share::is_lent) {
             return frame;
         }
         let (first, second, share) = frame.share();
         self.lent = Some(share);
-        self.tap.offer(second);
+        self.pipe.offer(second);
         first
     }
 }
@@ -103,7 +104,7 @@ impl AsFd for Tapped {
 impl fmt::Debug for Tapped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tapped")
-            .field("tap", &self.tap)
+            .field("pipe", &self.pipe)
             .field("lent", &self.lent)
             .finish_non_exhaustive()
     }
@@ -111,71 +112,96 @@ impl fmt::Debug for Tapped {
 
 impl Drop for Tapped {
     fn drop(&mut self) {
-        self.tap.close();
+        self.pipe.give_to(None);
     }
 }
 
 impl Tap {
     /// From here on pictures come. Dropping it, they come no more; and none come when the camera is closed.
-    pub fn open(&self) -> TapCamera {
-        self.0.is_open.store(true, Ordering::Release);
-        TapCamera(Arc::clone(&self.0))
+    pub fn open(&self) -> Result<TapCamera, CameraError> {
+        let bell = Bell::new().map_err(|errno| CameraError::Device {
+            camera: "of the first encoder".into(),
+            what: "share the pictures",
+            source: errno.into(),
+        })?;
+        let taker = Arc::new(Taker {
+            bell,
+            offered: Mutex::new(None),
+        });
+        self.0.give_to(Some(Arc::clone(&taker)));
+        let pipe = Arc::clone(&self.0);
+        Ok(TapCamera { pipe, taker })
     }
 }
 
 impl Camera for TapCamera {
     fn format(&self) -> PictureFormat {
-        self.0.format
+        self.pipe.format
     }
 
     fn try_frame(&mut self) -> Result<Option<Frame>, CameraError> {
-        let _ = rustix::io::read(&self.0.bell, &mut [0u8; 8]);
-        Ok(self.0.take())
+        self.taker.bell.hush();
+        Ok(self.taker.offered().take())
     }
 }
 
 impl AsFd for TapCamera {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.bell.as_fd()
+        self.taker.bell.as_fd()
     }
 }
 
 impl Drop for TapCamera {
     fn drop(&mut self) {
-        self.0.close();
+        self.pipe.give_up(&self.taker);
     }
 }
 
 impl Pipe {
     fn offer(&self, frame: Frame) {
-        let mut offered = self.offered.lock().unwrap_or_else(PoisonError::into_inner);
-        // Whoever closes it looks for a picture after saying so: one that came later would never go home.
-        if !self.is_open.load(Ordering::Acquire) {
-            return;
+        // Whoever goes says so under the lock: a picture that came later would never go home.
+        if let Some(taker) = &*self.taker() {
+            *taker.offered() = Some(frame);
+            taker.bell.ring();
         }
-        *offered = Some(frame);
-        drop(offered);
-        // Only a full counter can refuse, and then the descriptor is readable anyway.
-        let _ = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
     }
 
-    fn take(&self) -> Option<Frame> {
-        self.offered
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
+    /// What waits for the one before goes home.
+    fn give_to(&self, next: Option<Arc<Taker>>) {
+        let mut taker = self.taker();
+        self.is_open.store(next.is_some(), Ordering::Release);
+        if let Some(before) = std::mem::replace(&mut *taker, next) {
+            drop(before.offered().take());
+        }
     }
 
-    /// What waits goes home.
-    fn close(&self) {
-        self.is_open.store(false, Ordering::Release);
-        drop(self.take());
+    /// Unless somebody else has the pictures by now.
+    fn give_up(&self, mine: &Arc<Taker>) {
+        let mut taker = self.taker();
+        if taker.as_ref().is_some_and(|it| Arc::ptr_eq(it, mine)) {
+            self.is_open.store(false, Ordering::Release);
+            *taker = None;
+        }
+        drop(mine.offered().take());
+    }
+
+    fn taker(&self) -> MutexGuard<'_, Option<Arc<Taker>>> {
+        self.taker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Taker {
+    fn offered(&self) -> MutexGuard<'_, Option<Frame>> {
+        self.offered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::OwnedFd;
     use std::time::Duration;
+
+    use rustix::event::{EventfdFlags, eventfd};
 
     use super::*;
     use crate::media::{Fourcc, MediaTime, Size, SlotPool};
@@ -222,13 +248,13 @@ mod tests {
             sequence: 0,
             bell: eventfd(0, EventfdFlags::CLOEXEC).unwrap(),
         };
-        Tapped::new(Box::new(camera)).unwrap()
+        Tapped::new(Box::new(camera))
     }
 
     #[test]
     fn both_encoders_see_the_same_memory_and_it_goes_home_when_both_are_done() {
         let (mut camera, tap) = tapped();
-        let mut second = tap.open();
+        let mut second = tap.open().unwrap();
         let first = camera.try_frame().unwrap().unwrap();
         let other = second.try_frame().unwrap().unwrap();
         assert_eq!(first.bytes().as_ptr(), other.bytes().as_ptr());
@@ -245,7 +271,7 @@ mod tests {
     #[test]
     fn second_encoder_that_is_slow_holds_one_picture_and_no_more() {
         let (mut camera, tap) = tapped();
-        let mut second = tap.open();
+        let mut second = tap.open().unwrap();
         drop(camera.try_frame().unwrap());
         let held = second.try_frame().unwrap().unwrap();
         for _ in 0..10 {
@@ -262,7 +288,7 @@ mod tests {
         let (mut camera, tap) = tapped();
         drop(camera.try_frame().unwrap());
         assert!(camera.lent.is_none());
-        drop(tap.open());
+        drop(tap.open().unwrap());
         drop(camera.try_frame().unwrap());
         assert!(camera.lent.is_none());
     }
@@ -270,17 +296,32 @@ mod tests {
     #[test]
     fn picture_that_comes_after_the_second_encoder_has_gone_is_not_kept() {
         let (mut camera, tap) = tapped();
-        let second = tap.open();
+        let second = tap.open().unwrap();
         let frame = camera.try_frame().unwrap().unwrap();
+        let taker = Arc::clone(&second.taker);
         drop(second);
         tap.0.offer(frame);
-        assert!(tap.0.take().is_none());
+        assert!(taker.offered().is_none());
+    }
+
+    #[test]
+    fn who_goes_late_leaves_the_next_its_pictures() {
+        let (mut camera, tap) = tapped();
+        let late = tap.open().unwrap();
+        drop(camera.try_frame().unwrap());
+        let mut next = tap.open().unwrap();
+        drop(camera.try_frame().unwrap());
+        drop(late);
+        drop(camera.try_frame().unwrap());
+        assert_eq!(next.try_frame().unwrap().unwrap().sequence, 2);
+        drop(camera.try_frame().unwrap());
+        assert_eq!(next.try_frame().unwrap().unwrap().sequence, 4);
     }
 
     #[test]
     fn picture_that_nobody_fetched_goes_home_with_the_camera() {
         let (mut camera, tap) = tapped();
-        let mut second = tap.open();
+        let mut second = tap.open().unwrap();
         drop(camera.try_frame().unwrap());
         drop(camera);
         assert!(second.try_frame().unwrap().is_none());

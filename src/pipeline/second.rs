@@ -18,7 +18,7 @@ impl Second {
     /// May block, as opening the first may.
     pub fn open(&self, bitrate: Bitrate) -> Result<Parts, PipelineError> {
         let encoder = (self.another)(bitrate)?;
-        Ok(Parts::new(Box::new(self.tap.open()), encoder))
+        Ok(Parts::new(Box::new(self.tap.open()?), encoder))
     }
 }
 
@@ -32,16 +32,16 @@ impl fmt::Debug for Second {
 
 impl Parts {
     /// Lets a second encoder have the pictures too, where the first says how to open one.
-    pub fn shared(self) -> Result<Self, PipelineError> {
+    pub fn shared(self) -> Self {
         let Some(another) = self.encoder.another() else {
-            return Ok(self);
+            return self;
         };
-        let (camera, tap) = Tapped::new(self.camera)?;
-        Ok(Self {
+        let (camera, tap) = Tapped::new(self.camera);
+        Self {
             camera: Box::new(camera),
             encoder: self.encoder,
             is_half: self.is_half,
             second: Some(Second { tap, another }),
-        })
+        }
     }
 }
