@@ -124,8 +124,9 @@ impl Seat {
                 }
             }
             Report::Moved => News::SmallMoved,
+            Report::Recovering => News::SmallRecovering,
             // Offers are for the large one, and the small one's profile is the same.
-            Report::Recovering | Report::Profile(_) => return,
+            Report::Profile(_) => return,
             Report::Ended(result) => {
                 self.small.ended();
                 News::SmallEnded(result.err().map(|error| with_sources(&error)))

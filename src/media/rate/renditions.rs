@@ -10,6 +10,9 @@
 //!     └─────────────────────────────────── Refused          Asleep, for 10 s at least
 //! ```
 //!
+//! One that gives nothing within its deadline is stopped too, and left alone as long. Nobody waits for its end: its viewers get the large
+//! one meanwhile.
+//!
 //! Viewers are moved only to a rendition that gives pictures; the driver changes over at a key frame. Each rendition is steered by
 //! those who watch it.
 
@@ -58,6 +61,8 @@ pub enum News {
     },
     /// The second encoder gave a unit.
     SmallMoved,
+    /// It is being put right: until its next unit it has as long as one that starts.
+    SmallRecovering,
     /// It ended; `Some` tells why, when it was not told to.
     SmallEnded(Option<String>),
 }
@@ -115,7 +120,11 @@ pub struct Renditions<V> {
     may_divide: bool,
     /// Nobody has needed it since.
     idle: Option<Instant>,
+    /// When the small one must have given a unit.
+    due: Option<Instant>,
     not_before: Option<Instant>,
+    /// How often it failed since the large one was opened.
+    failures: u32,
     look_again: Option<Instant>,
     actions: VecDeque<Action<V>>,
 }
@@ -131,7 +140,9 @@ impl<V: Ord + Clone + fmt::Display> Renditions<V> {
             state: SmallState::Asleep,
             may_divide: false,
             idle: None,
+            due: None,
             not_before: None,
+            failures: 0,
             look_again: None,
             actions: VecDeque::new(),
         }
@@ -174,6 +185,7 @@ impl<V: Ord + Clone + fmt::Display> Renditions<V> {
                 self.large.encoder_opened(limits, Some(ladder));
                 self.may_divide = small.is_some();
                 self.not_before = None;
+                self.failures = 0;
                 if let SmallState::Refused(_) = self.state {
                     self.state = SmallState::Asleep;
                 }
@@ -189,7 +201,9 @@ impl<V: Ord + Clone + fmt::Display> Renditions<V> {
                 if self.state == SmallState::Starting {
                     self.state = SmallState::Running;
                 }
+                self.due = Some(now + STALL_LIMIT);
             }
+            News::SmallRecovering => self.due = Some(now + START_DEADLINE),
             News::SmallEnded(why) => self.ended(why, now),
         }
         self.settle(now);
@@ -258,10 +272,29 @@ impl<V: Ord + Clone + fmt::Display> Renditions<V> {
         } else {
             self.division.forget();
         }
+        self.watch(now);
         self.run(now);
         self.move_viewers(now);
         let is_of_use = is_possible && self.links.len() > 1 || self.is_up();
         self.look_again = is_of_use.then_some(now + LOOK_AGAIN);
+    }
+
+    /// Stops one that stands still. Its end may take long, or never come: in the kernel nothing can be done about that.
+    fn watch(&mut self, now: Instant) {
+        let is_silent = self.due.is_some_and(|due| now >= due);
+        if self.is_up() && is_silent {
+            warn!("the smaller rendition stands still, slow viewers get the large one");
+            self.failed(now);
+            self.state = SmallState::Stopping;
+            self.actions.push_back(Action::StopSmall);
+        }
+    }
+
+    /// It is left alone for a while, and for longer each time.
+    fn failed(&mut self, now: Instant) {
+        let pause = AGAIN_AFTER * 2_u32.saturating_pow(self.failures);
+        self.failures += 1;
+        self.not_before = Some(now + pause.min(AGAIN_AFTER_AT_MOST));
     }
 
     /// Starts and stops the small one.
@@ -274,6 +307,7 @@ impl<V: Ord + Clone + fmt::Display> Renditions<V> {
             SmallState::Asleep if is_needed && self.not_before.is_none_or(|at| now >= at) => {
                 info!("a second, smaller rendition starts for slow viewers");
                 self.state = SmallState::Starting;
+                self.due = Some(now + START_DEADLINE);
                 self.actions.push_back(Action::StartSmall);
             }
             SmallState::Starting | SmallState::Running if !is_needed => {
@@ -341,7 +375,7 @@ impl<V: Ord + Clone + fmt::Display> Renditions<V> {
                     why,
                     "the smaller rendition ended, slow viewers get the large one"
                 );
-                self.not_before = Some(now + AGAIN_AFTER);
+                self.failed(now);
                 SmallState::Asleep
             }
             Some(why) => {
@@ -365,6 +399,13 @@ const LINGER: Duration = Duration::from_secs(2);
 
 /// An encoder that failed is given the time to be one again.
 const AGAIN_AFTER: Duration = Duration::from_secs(10);
+
+/// Each try moves its viewers to and fro.
+const AGAIN_AFTER_AT_MOST: Duration = Duration::from_secs(300);
+
+/// As the supervisor has it for the large one.
+const START_DEADLINE: Duration = Duration::from_secs(8);
+const STALL_LIMIT: Duration = Duration::from_secs(2);
 
 /// Half of the shortest patience that a division has.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);

@@ -82,14 +82,28 @@ impl Scene {
             self.now = self.now.max(at);
             self.renditions.handle(Input::Timeout, self.now);
             self.collect();
-            if *self.renditions.small() == SmallState::Starting {
-                self.hear(News::SmallOpened {
-                    limits: limits(100),
-                });
-                self.hear(News::SmallMoved);
+            match self.renditions.small() {
+                SmallState::Starting => {
+                    self.hear(News::SmallOpened {
+                        limits: limits(100),
+                    });
+                    self.hear(News::SmallMoved);
+                }
+                SmallState::Running => self.hear(News::SmallMoved),
+                SmallState::Asleep | SmallState::Stopping | SmallState::Refused(_) => {}
             }
         }
         self.now = end;
+    }
+
+    /// Lets time pass, and nothing is heard of the small rendition.
+    fn silence(&mut self, time: Duration) {
+        let end = self.now + time;
+        while self.now < end {
+            self.now += Duration::from_millis(500);
+            self.renditions.handle(Input::Timeout, self.now);
+            self.collect();
+        }
     }
 
     fn seconds(&mut self, seconds: u64) {
@@ -213,6 +227,47 @@ fn small_one_that_fails_gives_its_viewers_back_and_is_tried_again_later() {
 }
 
 #[test]
+fn small_one_that_stands_still_gives_its_viewers_back_although_it_does_not_end() {
+    let mut scene = Scene::open();
+    scene.link("fast", 4000);
+    scene.link("slow", 250);
+    scene.seconds(3);
+    assert_eq!(scene.moves(), [("slow", Small)]);
+
+    scene.hear(News::SmallRecovering);
+    scene.silence(Duration::from_secs(7));
+    assert_eq!(scene.moves(), [], "it is being put right");
+    scene.silence(Duration::from_secs(2));
+    assert!(scene.done.contains(&Action::StopSmall));
+    assert_eq!(scene.moves(), [("slow", Large)]);
+    scene.silence(Duration::from_secs(60));
+    assert_eq!(scene.done, [], "its thread is in the kernel");
+
+    scene.hear(News::SmallEnded(None));
+    scene.seconds(2);
+    assert_eq!(scene.moves(), [("slow", Small)], "tried once more");
+    scene.silence(Duration::from_secs(3));
+    scene.hear(News::SmallEnded(None));
+    scene.seconds(15);
+    assert_eq!(scene.moves(), [("slow", Large)], "later each time");
+    scene.seconds(6);
+    assert_eq!(scene.moves(), [("slow", Small)]);
+}
+
+#[test]
+fn small_one_that_never_gives_a_picture_is_stopped() {
+    let mut scene = Scene::open();
+    scene.link("fast", 4000);
+    scene.link("slow", 250);
+    scene.silence(Duration::from_secs(12));
+    let small: Vec<_> = (scene.done.iter())
+        .filter(|it| matches!(it, Action::StartSmall | Action::StopSmall))
+        .collect();
+    assert_eq!(small, [&Action::StartSmall, &Action::StopSmall]);
+    assert_eq!(scene.moves(), []);
+}
+
+#[test]
 fn camera_that_closes_takes_the_small_one_along() {
     let mut scene = Scene::open();
     scene.link("fast", 4000);
@@ -243,6 +298,7 @@ enum Step {
     Opened(bool),
     Closed,
     Moved,
+    Recovering,
     Ended(bool),
     Nothing,
 }
@@ -257,6 +313,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => any::<bool>().prop_map(Step::Opened),
         1 => Just(Step::Closed),
         4 => Just(Step::Moved),
+        1 => Just(Step::Recovering),
         1 => any::<bool>().prop_map(Step::Ended),
         4 => Just(Step::Nothing),
     ]
@@ -287,12 +344,13 @@ proptest! {
                     has_moved = true;
                     scene.hear(News::SmallMoved);
                 }
+                Step::Recovering if is_up => scene.hear(News::SmallRecovering),
                 Step::Ended(by_itself) if is_up => {
                     is_up = false;
                     has_moved = false;
                     scene.hear(News::SmallEnded(by_itself.then(|| "x".into())));
                 }
-                Step::Moved | Step::Ended(_) | Step::Nothing => {
+                Step::Moved | Step::Recovering | Step::Ended(_) | Step::Nothing => {
                     scene.renditions.handle(Input::Timeout, scene.now);
                 }
             }
