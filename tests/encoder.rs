@@ -12,3 +12,7 @@ mod pair;
 mod quirks;
 #[path = "encoder/recovery.rs"]
 mod recovery;
+#[path = "encoder/second.rs"]
+mod second;
+#[path = "encoder/sizes.rs"]
+mod sizes;

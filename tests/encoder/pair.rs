@@ -47,11 +47,15 @@ pub(crate) struct Pair {
 
 impl Pair {
     pub(crate) fn open(overlay: &str, formats: &[Fourcc]) -> Self {
+        Self::of_size("320x180", overlay, formats)
+    }
+
+    pub(crate) fn of_size(size: &str, overlay: &str, formats: &[Fourcc]) -> Self {
         let candidate = Candidate::at(&node("ROVERCAST_ENCODER"), &profiles(overlay))
             .expect("there is an encoder");
         let wanted = candidate.camera_formats();
         let settings = CameraSettings {
-            size: "320x180".parse().expect("a size"),
+            size: size.parse().expect("a size"),
             interval: Duration::from_millis(66),
             formats: if formats.is_empty() { &wanted } else { formats },
         };
@@ -168,14 +172,7 @@ impl Pair {
                 "of a frame that went in"
             );
         }
-        let stream: Vec<u8> = self
-            .units
-            .iter()
-            .flat_map(|unit| unit.data.to_vec())
-            .collect();
-        if std::env::var_os("ROVERCAST_LEAVE_STREAMS").is_some() {
-            fs::write(format!("{name}.h264"), stream).expect("a stream to decode");
-        }
+        write_stream(name, &self.units);
         println!(
             "{name}: {} on {:?}, {} units, key frames {:?}, {} frames, {} copied bytes, {} wakes",
             self.encoder.name(),
@@ -186,6 +183,14 @@ impl Pair {
             self.encoder.copied_bytes(),
             self.wakes,
         );
+    }
+}
+
+/// Leaves NAME.h264, which must decode, where that is wanted.
+pub(crate) fn write_stream(name: &str, units: &[AccessUnit]) {
+    if std::env::var_os("ROVERCAST_LEAVE_STREAMS").is_some() {
+        let stream: Vec<u8> = units.iter().flat_map(|unit| unit.data.to_vec()).collect();
+        fs::write(format!("{name}.h264"), stream).expect("a stream to decode");
     }
 }
 
