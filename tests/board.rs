@@ -10,6 +10,10 @@
 mod common;
 #[path = "board/devices.rs"]
 mod devices;
+#[path = "board/loopback.rs"]
+mod loopback;
+#[path = "board/narrow.rs"]
+mod narrow;
 #[path = "board/network.rs"]
 mod network;
 #[path = "board/outside.rs"]

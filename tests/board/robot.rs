@@ -206,8 +206,12 @@ viewer = {viewer}
     }
 
     pub(crate) fn has_not_panicked(&self) -> bool {
+        !self.has_logged("panicked")
+    }
+
+    pub(crate) fn has_logged(&self, words: &str) -> bool {
         let log = fs::read_to_string(artefact(&format!("{}.log", self.name))).unwrap();
-        !log.contains("panicked")
+        log.contains(words)
     }
 
     fn proc(&self, file: &str) -> String {

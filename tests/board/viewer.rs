@@ -33,6 +33,17 @@ pub(crate) struct Picture {
     annex_b: Vec<u8>,
 }
 
+impl Picture {
+    /// As its SPS says. Only key frames have one.
+    fn size(&self) -> Option<(u32, u32)> {
+        let sps = h264::nal_units(&self.annex_b).find(|nal| nal[0] & 0x1f == 7)?;
+        let bits = h264_reader::rbsp::decode_nal(sps).ok()?;
+        let reader = h264_reader::rbsp::BitReader::new(&bits[..]);
+        let sps = h264_reader::nal::sps::SeqParameterSet::from_bits(reader).ok()?;
+        sps.pixel_dimensions().ok()
+    }
+}
+
 /// One dashboard with one peer.
 pub(crate) struct Viewer {
     seen: Arc<Mutex<Vec<Picture>>>,
@@ -41,6 +52,7 @@ pub(crate) struct Viewer {
     losses: mpsc::UnboundedSender<()>,
     leave: mpsc::UnboundedSender<()>,
     link: JoinHandle<()>,
+    port: u16,
     _packets: JoinHandle<()>,
 }
 
@@ -66,7 +78,7 @@ impl Viewer {
         let mut receiver = Receiver::open().await;
         let answer = receiver.answer(&offer).await;
         say(&mut socket, &json!({ "type": "answer", "sdp": answer })).await;
-        timeout(JOINED_WITHIN, trickle(&mut socket, &mut receiver))
+        let port = timeout(JOINED_WITHIN, trickle(&mut socket, &mut receiver))
             .await
             .expect("no picture");
 
@@ -82,6 +94,7 @@ impl Viewer {
             losses,
             leave,
             link,
+            port,
             _packets: packets,
         };
         viewer.until("a key frame", JOINED_WITHIN, |picture| picture.key_frame);
@@ -91,6 +104,32 @@ impl Viewer {
     /// How many peers it had, one after the other; a robot that ends one counts, too.
     pub(crate) fn sessions(&self) -> usize {
         1 + self.words.lock().unwrap().len()
+    }
+
+    /// Where its packets come to.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Waits until the newest key frame is of this size.
+    pub(crate) fn until_size(&self, size: (u32, u32), within: Duration) {
+        let what = format!("pictures of {}x{}", size.0, size.1);
+        wait_for(&what, within, || {
+            let seen = self.seen();
+            let newest = seen.iter().rev().find(|picture| picture.key_frame)?;
+            (newest.size() == Some(size)).then_some(())
+        });
+    }
+
+    /// How long nothing came before it saw the last change to this size.
+    pub(crate) fn pause_before(&self, size: (u32, u32)) -> Duration {
+        let seen = self.seen();
+        let key_frames: Vec<usize> = (0..seen.len()).filter(|it| seen[*it].key_frame).collect();
+        let mut changes = key_frames.windows(2).filter(|pair| {
+            seen[pair[0]].size() != Some(size) && seen[pair[1]].size() == Some(size)
+        });
+        let change = changes.next_back().expect("it changed")[1];
+        seen[change].at - seen[change - 1].at
     }
 
     /// Waits for the robot's good-bye.
@@ -236,18 +275,24 @@ async fn hear(socket: &mut Socket) -> Option<Value> {
     }
 }
 
-/// Carries candidates both ways until the track is there.
-async fn trickle(socket: &mut Socket, receiver: &mut Receiver) {
+/// Carries candidates both ways until the track is there. Returns the port that it comes to.
+async fn trickle(socket: &mut Socket, receiver: &mut Receiver) -> u16 {
+    let mut port = None;
     loop {
         tokio::select! {
             arrival = receiver.arrival() => match arrival {
-                Arrival::Candidate(it) => say(socket, &json!({
-                    "type": "ice_candidate",
-                    "candidate": it.candidate,
-                    "sdp_mid": it.sdp_mid,
-                    "sdp_mline_index": it.sdp_mline_index,
-                })).await,
-                Arrival::Picture => return,
+                Arrival::Candidate(it) => {
+                    // RFC 8839, section 5.1: foundation, component, transport, priority, address, port.
+                    let word = it.candidate.split(' ').nth(5);
+                    port = word.and_then(|port| port.parse().ok()).or(port);
+                    say(socket, &json!({
+                        "type": "ice_candidate",
+                        "candidate": it.candidate,
+                        "sdp_mid": it.sdp_mid,
+                        "sdp_mline_index": it.sdp_mline_index,
+                    })).await;
+                }
+                Arrival::Picture => return port.expect("it has a candidate"),
             },
             message = hear(socket) => {
                 let message = message.expect("the relay hung up");

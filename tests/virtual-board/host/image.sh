@@ -4,7 +4,7 @@
 
 CROSS=aarch64-linux-gnu-
 # Loaded by scenarios with modprobe; what they depend on is found in modules.dep.
-GUEST_MODULES="vivid v4l2-mem2mem videobuf2-dma-contig uvcvideo vhci-hcd virtio_net sch_tbf sch_netem 9p 9pnet_virtio"
+GUEST_MODULES="vivid v4l2-mem2mem videobuf2-dma-contig uvcvideo vhci-hcd virtio_net sch_prio sch_tbf sch_netem cls_u32 9p 9pnet_virtio"
 GUEST_PROGRAMS="bin/v4l2-ctl bin/v4l2-compliance sbin/tc"
 # Our own, each of its folder.
 MODULES="vh264enc vdmaheap"

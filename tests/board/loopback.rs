@@ -1,0 +1,42 @@
+//! The board's own network as a narrow link: what goes to one viewer's port waits its turn.
+
+use std::process::Command;
+
+/// The way to one viewer on this machine. It is as wide as ever when this value goes.
+pub(crate) struct NarrowWay;
+
+impl NarrowWay {
+    /// What waits longer than 300 ms is thrown away.
+    pub(crate) fn to(port: u16, kbps: u32) -> Self {
+        tc("qdisc replace dev lo root handle 1: prio bands 4");
+        let way = Self;
+        way.become_kbps(kbps);
+        // Of everything that goes by lo, UDP to that port.
+        tc(&format!(
+            "filter add dev lo parent 1: protocol ip prio 1 u32 match ip protocol 17 0xff match ip dport {port} 0xffff flowid 1:4"
+        ));
+        way
+    }
+
+    pub(crate) fn become_kbps(&self, kbps: u32) {
+        tc(&format!(
+            "qdisc replace dev lo parent 1:4 handle 40: tbf rate {kbps}kbit burst 4kb latency 300ms"
+        ));
+    }
+}
+
+impl Drop for NarrowWay {
+    fn drop(&mut self) {
+        tc("qdisc del dev lo root");
+    }
+}
+
+fn tc(arguments: &str) {
+    let status = Command::new("/usr/sbin/tc")
+        .args(arguments.split(' '))
+        .status();
+    assert!(
+        status.expect("iproute2 is there").success(),
+        "tc {arguments}"
+    );
+}
