@@ -16,8 +16,8 @@ use super::steering::{Place, renditions};
 use super::with_sources;
 use crate::config::CameraConfig;
 use crate::media::h264::ProfileLevelId;
-use crate::media::rate::renditions::{Rendition, Renditions};
-use crate::media::rate::{self, Half, Halving, Sizes};
+use crate::media::rate::renditions::Renditions;
+use crate::media::rate::{Half, Halving, Sizes};
 use crate::metrics::CameraMetrics;
 use crate::network::Network;
 use crate::pipeline::feed::Outlet;
@@ -40,9 +40,9 @@ pub(super) struct Seat {
     /// The encoder does what it is told about its bitrate.
     pub(super) follows: bool,
     reach: Reach,
-    sizes: Sizes,
+    pub(super) sizes: Sizes,
     /// What was to be opened in place of the whole picture.
-    asked: Option<Half>,
+    pub(super) asked: Option<Half>,
     opened: Option<Opened>,
     pub(super) pipeline: Option<Pipeline>,
     pub(super) renditions: Renditions<Place>,
@@ -180,17 +180,7 @@ impl Seat {
             Event::Pipeline(pipeline::Report::Moved) => return Some(News::Moved),
             Event::Pipeline(pipeline::Report::Recovering) => return Some(News::Recovering),
             Event::Pipeline(pipeline::Report::Opened(encoding, second)) => {
-                let halving = self.sizes.opened(
-                    self.asked.as_ref(),
-                    rate::Opened {
-                        size: encoding.size,
-                        encoder: &encoding.encoder,
-                        follows: encoding.limits.is_some(),
-                        can_halve: encoding.can_halve,
-                        is_half: encoding.is_half,
-                    },
-                );
-                self.encoder_opened(&encoding, halving, second.is_some(), now);
+                let halving = self.encoder_opened(&encoding, second.is_some(), now);
                 self.opened = Some(Opened {
                     encoding,
                     halving,
@@ -316,10 +306,7 @@ impl Seat {
     }
 
     pub(super) fn start_pipeline(&mut self) {
-        let (bitrate, scale) = self.renditions.opening(Rendition::Large);
-        let mut config = self.config.clone();
-        config.bitrate.start = bitrate;
-        self.asked = (scale.divisor > 1).then(|| self.sizes.half()).flatten();
+        let (config, scale) = self.opening();
         let open = devices::opener(config, self.asked.clone(), &self.devices);
         match Pipeline::start(self.config.name(), self.outlets.clone(), open) {
             Ok(pipeline) => {
@@ -378,14 +365,6 @@ impl Seat {
     /// How half of the picture is had; `None` while nothing is open.
     pub(super) fn halving(&self) -> Option<Halving> {
         self.opened.as_ref().map(|opened| opened.halving)
-    }
-
-    /// Its pictures are half of what is wanted, or twice as large, and the encoder cannot change that.
-    pub(super) fn has_wrong_size(&self) -> bool {
-        let wants_half = self.renditions.of(Rendition::Large).scale().divisor > 1;
-        self.opened.as_ref().is_some_and(|opened| {
-            opened.halving == Halving::ByReopening && opened.encoding.is_half != wants_half
-        })
     }
 
     /// Raw picture bytes copied or converted for one frame, since camera and encoder were opened.

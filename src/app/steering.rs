@@ -10,8 +10,8 @@ use super::with_sources;
 use crate::config::{self, CameraConfig};
 use crate::media::rate::renditions::{Action, News, Rendition, Renditions};
 use crate::media::rate::steering::{self, Input, Steering};
-use crate::media::rate::{EncoderLimits, Halving, PictureLadder};
-use crate::media::{Bitrate, Feedback};
+use crate::media::rate::{EncoderLimits, Halving, Opened, PictureLadder, PictureScale};
+use crate::media::{Bitrate, Feedback, Size};
 use crate::pipeline::{Encoding, Pipeline, Report};
 use crate::viewer::ViewerId;
 
@@ -29,11 +29,12 @@ impl fmt::Display for Place {
 }
 
 pub(super) fn renditions(config: &CameraConfig) -> Renditions<Place> {
+    let unknown = (config.size, Halving::Never);
     let limits = limits(config, EncoderLimits::ANY);
-    let large = Steering::new(limits, config.bitrate.start, ladder(config, Halving::Never));
+    let large = Steering::new(limits, config.bitrate.start, ladder(config, unknown));
     let limits = small_limits(config, EncoderLimits::ANY);
     let start = small_share(config.bitrate.start);
-    let small = Steering::new(limits, start, small_ladder(config, Halving::Never));
+    let small = Steering::new(limits, start, small_ladder(config, unknown));
     Renditions::new(large, small)
 }
 
@@ -50,13 +51,13 @@ fn small_share(rate: Bitrate) -> Bitrate {
     Bitrate::bps(rate.as_bps() / SMALL_SHARE)
 }
 
-/// By what the camera was asked for.
-fn ladder(config: &CameraConfig, halving: Halving) -> PictureLadder {
-    PictureLadder::new(config.size, config.frame_interval, config.prefer, halving)
+/// By the whole picture's size, and the rate that the camera was asked for.
+fn ladder(config: &CameraConfig, (whole, halving): (Size, Halving)) -> PictureLadder {
+    PictureLadder::new(whole, config.frame_interval, config.prefer, halving)
 }
 
-fn small_ladder(config: &CameraConfig, halving: Halving) -> PictureLadder {
-    PictureLadder::small(config.size, config.frame_interval, halving)
+fn small_ladder(config: &CameraConfig, (whole, halving): (Size, Halving)) -> PictureLadder {
+    PictureLadder::small(whole, config.frame_interval, halving)
 }
 
 impl Seat {
@@ -82,13 +83,45 @@ impl Seat {
         self.renditions.handle(Input::Left { viewer }, now);
     }
 
+    /// What camera and encoder are to be opened for now, and what is to be coded of their pictures.
+    pub(super) fn opening(&mut self) -> (CameraConfig, PictureScale) {
+        let (bitrate, scale) = self.renditions.opening(Rendition::Large);
+        let mut config = self.config.clone();
+        config.bitrate.start = bitrate;
+        self.asked = match scale.divisor {
+            1 => None,
+            _ => self.sizes.half(),
+        };
+        (config, scale)
+    }
+
+    /// Its pictures are half of what is wanted, or twice as large, and the encoder cannot change that.
+    pub(super) fn has_wrong_size(&self) -> bool {
+        let wants_half = self.renditions.of(Rendition::Large).scale().divisor > 1;
+        self.halving() == Some(Halving::ByReopening)
+            && self.encoding().is_some_and(|it| it.is_half != wants_half)
+    }
+
+    /// Returns how half of the picture can be had.
     pub(super) fn encoder_opened(
         &mut self,
         encoding: &Encoding,
-        halving: Halving,
         can_share: bool,
         now: Instant,
-    ) {
+    ) -> Halving {
+        let opened = Opened {
+            size: encoding.size,
+            encoder: &encoding.encoder,
+            follows: encoding.limits.is_some(),
+            can_halve: encoding.can_halve,
+            is_half: encoding.is_half,
+        };
+        let halving = self.sizes.opened(self.asked.as_ref(), opened);
+        let whole = match &self.asked {
+            Some(half) if encoding.is_half => half.whole(),
+            Some(_) | None => encoding.size,
+        };
+        let pictures = (whole, halving);
         let follows = encoding.limits.is_some();
         self.follows = follows;
         let most = self.config.bitrate.max;
@@ -102,10 +135,11 @@ impl Seat {
         }
         let news = News::LargeOpened {
             limits: limits(&self.config, encoding.limits.unwrap_or(EncoderLimits::ANY)),
-            ladder: ladder(&self.config, halving),
-            small: can_share.then(|| small_ladder(&self.config, halving)),
+            ladder: ladder(&self.config, pictures),
+            small: can_share.then(|| small_ladder(&self.config, pictures)),
         };
         self.renditions.hear(news, now);
+        halving
     }
 
     /// Its camera is closed, or is going to be.
