@@ -265,7 +265,7 @@ impl Robot {
                     ),
                     StopReason::OtherSize => info!(
                         camera = name,
-                        "opening camera and encoder again for pictures of another size"
+                        "closing camera and encoder, pictures of another size are wanted"
                     ),
                     StopReason::NobodyWatches | StopReason::ShuttingDown => {}
                 }

@@ -10,9 +10,15 @@ use super::loopback::NarrowWay;
 use super::robot::{Robot, Setup};
 use super::viewer::Viewer;
 
-/// An encoder that goes down as far as the picture can be looked at: firmware that does not is not what this is about.
-const PROFILE: &str =
-    "[rate]\nleast = \"40 kbps\"\nfloors = [{ up_to = \"4096x2304\", bitrate = \"40 kbps\" }]";
+/// An encoder that goes down as far as the picture can be looked at: firmware that does not is not what this is about. And one that says
+/// by its level how large the picture is.
+const PROFILE: &str = r#"
+[rate]
+least = "40 kbps"
+floors = [{ up_to = "4096x2304", bitrate = "40 kbps" }]
+[level]
+least = "1.0"
+"#;
 
 const BITRATE: [&str; 3] = ["40 kbps", "400 kbps", "800 kbps"];
 
@@ -44,17 +50,25 @@ async fn smaller_picture() {
         "{whole}"
     );
 
+    let whole_profile = viewer.profile();
+    assert_eq!(whole["profile_level_id"], whole_profile.as_str());
+
     let way = NarrowWay::to(viewer.port(), NARROW_KBPS);
     let begin = Instant::now();
     let half = until(&robot, "half of the picture", |camera| {
         camera["picture_size"] == "320x180"
     });
     viewer.until_size((320, 180), SETTLED_WITHIN);
-    println!("half of the picture after {:?}: {half}", begin.elapsed());
+    println!(
+        "half of the picture after {:?}, {} after {whole_profile}: {half}",
+        begin.elapsed(),
+        viewer.profile()
+    );
     viewer.until_moving(SETTLED_WITHIN);
     let half = robot.camera();
     assert!(half["picture"].as_str().unwrap().contains("1/2"), "{half}");
     assert!(half["encoder"].as_str().unwrap().contains("vh264enc"));
+    assert_ne!(viewer.profile(), whole_profile, "its level is lower");
     assert_eq!(half["profile_level_id"], whole["profile_level_id"]);
     assert_eq!(robot.metric("rovercast_copied_bytes_total"), 0.0);
     assert_eq!(starts(&robot), 2.0);
@@ -105,8 +119,8 @@ async fn camera_of_one_size() {
     assert_eq!(starts(&robot), 2.0, "it was tried");
     viewer.until_moving(SETTLED_WITHIN);
 
-    // Longer than any pause between two openings.
-    std::thread::sleep(Duration::from_secs(35));
+    // Longer than the pause between two openings for a smaller picture.
+    std::thread::sleep(Duration::from_secs(15));
     assert_eq!(starts(&robot), 2.0, "it is not tried again");
     assert_eq!(viewer.sessions(), 1, "the peer is the same");
     assert!(robot.has_not_panicked());

@@ -121,6 +121,14 @@ impl Viewer {
         });
     }
 
+    /// What the newest key frame's SPS says of it.
+    pub(crate) fn profile(&self) -> String {
+        let seen = self.seen();
+        let newest = seen.iter().rev().find(|picture| picture.key_frame);
+        let profile = newest.and_then(|picture| h264::ProfileLevelId::of(&picture.annex_b));
+        profile.expect("a key frame has an SPS").to_string()
+    }
+
     /// How long nothing came before it saw the last change to this size.
     pub(crate) fn pause_before(&self, size: (u32, u32)) -> Duration {
         let seen = self.seen();
