@@ -11,11 +11,16 @@ impl NarrowWay {
         tc("qdisc replace dev lo root handle 1: prio bands 4");
         let way = Self;
         way.become_kbps(kbps);
+        way.take(port);
+        way
+    }
+
+    /// Another viewer is there, too.
+    pub(crate) fn take(&self, port: u16) {
         // Of everything that goes by lo, UDP to that port.
         tc(&format!(
             "filter add dev lo parent 1: protocol ip prio 1 u32 match ip protocol 17 0xff match ip dport {port} 0xffff flowid 1:4"
         ));
-        way
     }
 
     pub(crate) fn become_kbps(&self, kbps: u32) {

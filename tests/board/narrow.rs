@@ -181,6 +181,41 @@ async fn two_renditions() {
     assert!(robot.has_not_panicked());
 }
 
+/// Both were seen when the large one's camera is opened again: the second encoder lets go of it, and nobody is lost.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a camera with 640x360 and 320x180, the virtual encoder, and traffic control"]
+async fn two_renditions_become_one_of_half_the_size() {
+    let setup = Setup {
+        size: "640x360",
+        fps: 10,
+        bitrate: BITRATE,
+        profile: Some(PROFILE),
+        more: "renditions = 2",
+        ..Setup::default()
+    };
+    let robot = Robot::start("two-and-half", &setup);
+    let fast = Viewer::join(robot.address()).await;
+    let slow = Viewer::join(robot.address()).await;
+    until(&robot, "a good picture", is_rich);
+
+    let way = NarrowWay::to(slow.port(), NARROW_KBPS);
+    until(&robot, "the small rendition", |camera| {
+        camera["small"]["viewers"] == 1 && is_rich(camera)
+    });
+    way.take(fast.port());
+    let half = until(&robot, "half of the picture", |camera| {
+        camera["picture_size"] == "320x180" && camera["state"] == "running"
+    });
+    println!("{half}");
+    assert!(half["encoder"].as_str().unwrap().contains("vh264enc"));
+    fast.until_size((320, 180), SETTLED_WITHIN);
+    slow.until_size((320, 180), SETTLED_WITHIN);
+    fast.until_moving(SETTLED_WITHIN);
+    slow.until_moving(SETTLED_WITHIN);
+    assert_eq!((fast.sessions(), slow.sessions()), (1, 1));
+    assert!(robot.has_not_panicked());
+}
+
 /// More than a narrow link carries.
 fn is_rich(camera: &Value) -> bool {
     camera["target_kbps"].as_f64() > Some(2.0 * f64::from(NARROW_KBPS))
