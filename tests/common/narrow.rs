@@ -22,6 +22,11 @@ pub(crate) struct Robot {
 impl Robot {
     /// `size` at 30 fps, 1.5 Mbit/s at the start, between `least` and 4 Mbit/s.
     pub(crate) fn start(name: &str, size: &str, least: &str) -> Self {
+        Self::with_renditions(name, size, least, 1)
+    }
+
+    /// Its camera may have so many.
+    pub(crate) fn with_renditions(name: &str, size: &str, least: &str, renditions: u8) -> Self {
         let http = free_address();
         let port = free_udp_port();
         let config = configuration(name, "test-card", http, http);
@@ -29,6 +34,10 @@ impl Robot {
         let text = text
             .replace("640x360", size)
             .replace("300 kbps", least)
+            .replace(
+                "fps = 30\n",
+                &format!("fps = 30\nrenditions = {renditions}\n"),
+            )
             .replace("[webrtc]\n", &format!("[webrtc]\nudp_ports = \"{port}\"\n"))
             .replace(
                 r#"start = "2 Mbps", max = "2 Mbps""#,
