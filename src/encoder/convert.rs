@@ -5,6 +5,8 @@
 
 pub mod halved;
 mod jpeg;
+mod layout;
+mod target;
 mod writer;
 
 use yuv::{
@@ -12,10 +14,13 @@ use yuv::{
     YuvStandardMatrix, rgb_to_yuv420, uyvy422_to_yuv420, yuyv422_to_yuv420,
 };
 
-pub use writer::{Buffers, Target, Writer};
+pub use target::{Buffers, Target};
+pub use writer::Writer;
+
+use layout::{Layout, SUPPORTED};
 
 use super::EncoderError;
-use crate::media::{Fourcc, Frame, PictureFormat, Size};
+use crate::media::{Frame, PictureFormat, Size};
 
 /// Converts the frames of one camera. Its memory is allocated once, except what the JPEG decoder needs for itself.
 #[derive(Debug)]
@@ -39,15 +44,6 @@ pub struct I420<'a> {
     y: &'a [u8],
     u: &'a [u8],
     v: &'a [u8],
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Layout {
-    Yu12,
-    Nv12,
-    Yuyv,
-    Uyvy,
-    Jpeg,
 }
 
 impl Converter {
@@ -199,39 +195,6 @@ impl Converter {
     }
 }
 
-impl Layout {
-    fn of(fourcc: Fourcc) -> Option<Self> {
-        match fourcc {
-            Fourcc::YU12 => Some(Self::Yu12),
-            Fourcc::NV12 => Some(Self::Nv12),
-            Fourcc::YUYV => Some(Self::Yuyv),
-            Fourcc::UYVY => Some(Self::Uyvy),
-            Fourcc::MJPG => Some(Self::Jpeg),
-            _ => None,
-        }
-    }
-
-    /// The least bytes of a line of the first plane.
-    fn line_bytes(self, size: Size) -> usize {
-        match self {
-            Self::Yu12 | Self::Nv12 => size.width as usize,
-            Self::Yuyv | Self::Uyvy => size.width as usize * 2,
-            Self::Jpeg => 0,
-        }
-    }
-
-    /// The least bytes of a frame.
-    fn frame_bytes(self, format: &PictureFormat) -> usize {
-        let (stride, height) = (format.stride as usize, format.size.height as usize);
-        match self {
-            Self::Yu12 => stride * height + stride / 2 * (height / 2) * 2,
-            Self::Nv12 => stride * height + stride * (height / 2),
-            Self::Yuyv | Self::Uyvy => stride * height,
-            Self::Jpeg => 0,
-        }
-    }
-}
-
 impl I420<'_> {
     pub fn size(&self) -> Size {
         self.size
@@ -272,14 +235,12 @@ fn planar(planes: &mut [u8], size: Size) -> YuvPlanarImageMut<'_, u8> {
     }
 }
 
-const SUPPORTED: &str = "YU12, NV12, YUYV, UYVY, MJPG";
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::media::{MediaTime, SlotPool};
+    use crate::media::{Fourcc, MediaTime, SlotPool};
 
     /// 32x16 pixels of red, 4:2:2, without Huffman tables, as USB cameras send it.
     pub(super) const RED_JPEG: &[u8] = &[
