@@ -237,7 +237,7 @@ impl Worker {
             false => self.format.size,
         };
         debug!(%size, "encoder opens anew for its size");
-        self.coder = Coder::open(
+        self.coder = Coder::open_with_room(
             PictureFormat {
                 size,
                 ..self.format

@@ -24,6 +24,8 @@ pub struct Pacer<P> {
     bytes: usize,
     /// Of the key frame that is leaving.
     key_frame_bytes: usize,
+    /// What piled up behind the last key frame is not gone yet.
+    is_behind_key_frame: bool,
     estimate: Bitrate,
     is_ample: bool,
     /// When the bucket is empty.
@@ -73,6 +75,7 @@ impl<P> Pacer<P> {
             repairs: VecDeque::new(),
             bytes: 0,
             key_frame_bytes: 0,
+            is_behind_key_frame: false,
             estimate,
             is_ample: false,
             free: now,
@@ -106,6 +109,7 @@ impl<P> Pacer<P> {
         if let Some(units) = self.make_room(key_frame) {
             return Pushed::Skipped { units: units + 1 };
         }
+        self.is_behind_key_frame |= key_frame;
         for (packet, bytes) in packets {
             self.bytes += bytes;
             self.key_frame_bytes += if key_frame { bytes } else { 0 };
@@ -218,7 +222,11 @@ impl<P> Pacer<P> {
         }
         let others = self.bytes.saturating_sub(self.key_frame_bytes);
         // What piles up behind a key frame is soon gone, for the encoder makes less than may leave. Skipped, it would cost the next.
-        let queue = if is_leaving { QUEUE * 2 } else { QUEUE };
+        self.is_behind_key_frame &= is_leaving || others > self.bytes_in(QUEUE);
+        let queue = match self.is_behind_key_frame {
+            true => QUEUE * 2,
+            false => QUEUE,
+        };
         match (others > self.bytes_in(queue), is_leaving) {
             (false, _) => None,
             (true, true) => Some(self.clear_behind_key_frame()),

@@ -153,6 +153,24 @@ fn bitrate_far_above_costs_one_key_frame() {
 }
 
 #[test]
+fn key_frame_while_a_queue_is_drained_is_the_only_one() {
+    let mut encoder = open(Bitrate::kbps(2000));
+    encode_all(&mut encoder, 0..10);
+    let mut units = Vec::new();
+    // The link became narrow; its queue is drained, and a viewer asks for a key frame meanwhile; then all of the link is used.
+    for (frames, kbps) in [(10..20, 450), (20..40, 190), (40..60, 450)] {
+        encoder.set_bitrate(Bitrate::kbps(kbps)).unwrap();
+        units.extend(frames.map(|it| encode(&mut encoder, it, it == 25)));
+    }
+    let keys: Vec<u32> = units
+        .iter()
+        .filter(|unit| unit.key_frame)
+        .map(|unit| unit.sequence)
+        .collect();
+    assert_eq!(keys, [10, 25]);
+}
+
+#[test]
 fn bitrate_that_no_picture_fits_into_is_raised() {
     let mut encoder = open(Bitrate::bps(1));
     assert_eq!(

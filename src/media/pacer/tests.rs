@@ -84,6 +84,24 @@ fn key_frame_that_is_leaving_is_let_go_whatever_comes() {
 }
 
 #[test]
+fn what_piled_up_behind_a_key_frame_leaves_after_it() {
+    let start = Instant::now();
+    let mut pacer = Pacer::new(RATE, start);
+    assert_eq!(pacer.push_unit(unit(20), true), Pushed::Queued);
+    // 346 ms of the link.
+    for _ in 0..9 {
+        assert_eq!(pacer.push_unit(unit(4), false), Pushed::Queued);
+    }
+    let left = drain(&mut pacer, start, start + Duration::from_millis(100));
+    assert!(left.len() >= 20, "the key frame is still leaving");
+    assert_eq!(pacer.push_unit(unit(4), false), Pushed::Queued);
+    // Once it is gone no more than usual may wait.
+    drain(&mut pacer, start, start + Duration::from_millis(400));
+    let skipped = (0..9).any(|_| pacer.push_unit(unit(4), false) != Pushed::Queued);
+    assert!(skipped);
+}
+
+#[test]
 fn repair_overtakes_the_picture() {
     let start = Instant::now();
     let mut pacer = Pacer::new(RATE, start);

@@ -185,9 +185,12 @@ impl PictureLadder {
         let same_way = self
             .leaning
             .filter(|(rung, _)| (*rung > self.rung) == is_down);
-        let (_, since) = *self
-            .leaning
-            .insert((wanted, same_way.map_or(now, |(_, since)| since)));
+        // A drained queue asks for next to nothing for a moment: what counts is the best that was asked for meanwhile.
+        let (wanted, since) = *self.leaning.insert(match same_way {
+            Some((rung, since)) if is_down => (wanted.min(rung), since),
+            Some((_, since)) => (wanted, since),
+            None => (wanted, now),
+        });
         let patience = if is_down { DOWN_AFTER } else { UP_AFTER };
         if now < since + patience {
             return None;

@@ -41,6 +41,18 @@ fn smooth_gives_up_size_and_sharp_gives_up_frames() {
 }
 
 #[test]
+fn moment_that_asked_for_next_to_nothing_gives_up_no_more_than_the_rest_did() {
+    let (mut ladder, start) = ladder(Prefer::Smooth);
+    ladder.update(Bitrate::kbps(150), start);
+    ladder.update(Bitrate::kbps(400), start + SECOND);
+    let scale = ladder.update(Bitrate::kbps(150), start + SECOND * 2);
+    assert_eq!(
+        scale.unwrap().to_string(),
+        "all frames at 1/2 of the width and height"
+    );
+}
+
+#[test]
 fn encoder_that_cannot_make_it_smaller_gives_up_frames() {
     let interval = Duration::from_micros(33_333);
     let mut ladder = PictureLadder::new(HD, interval, Prefer::Smooth, Halving::Never);
