@@ -288,6 +288,16 @@ fn no_link_is_worse_than_with_str0m() {
     }
 }
 
+/// A change of the estimator is tried on many links, or on few.
+#[test]
+fn runs_are_cheap() {
+    let runs = figures::runs_a_second();
+    let seconds = scenarios::SHORT;
+    println!("{runs:.0} runs of {seconds} s in a second of one core");
+    // Optimised it is five times as many.
+    assert!(runs > 60.0);
+}
+
 fn mean(seen: &[Seen], figure: impl Fn(&Seen) -> f64) -> f64 {
     seen.iter().map(figure).sum::<f64>() / seen.len() as f64
 }

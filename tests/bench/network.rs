@@ -28,6 +28,7 @@ use course::{Sender, courses};
 use crowd::Burden;
 use emulator::seen::Seen;
 use emulator::world::Scenario;
+use emulator::{figures, scenarios};
 use table::Figure;
 
 fn main() {
@@ -100,6 +101,11 @@ fn main() {
             }
         }
     }
+    println!(
+        "\n{:.0} emulated runs of {} s of rovercast in a second of one core",
+        figures::runs_a_second(),
+        scenarios::SHORT
+    );
 }
 
 /// What is asked for on the command line.

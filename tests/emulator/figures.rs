@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use rustix::time::{ClockId, clock_gettime};
+
 use super::reference;
 use super::scenarios::{self, MOST, START};
 use super::seen::Seen;
@@ -256,6 +258,20 @@ impl Course {
             .map(|seed| reference::run((self.scenario)(seed)))
             .collect()
     }
+}
+
+/// Short runs that one core makes in a second, whatever else the machine does.
+pub fn runs_a_second() -> f64 {
+    let spent = || {
+        let spent = clock_gettime(ClockId::ThreadCPUTime);
+        spent.tv_sec as f64 + spent.tv_nsec as f64 / 1e9
+    };
+    const RUNS: u32 = 50;
+    let start = spent();
+    for seed in 0..RUNS {
+        run(scenarios::short(seed.into()));
+    }
+    f64::from(RUNS) / (spent() - start)
 }
 
 impl Aim {

@@ -14,6 +14,9 @@ use super::world::{Scenario, ViewerSettings};
 pub const START: f64 = 1_500_000.0;
 pub const MOST: f64 = 4_000_000.0;
 
+/// Seconds.
+pub const SHORT: u64 = 10;
+
 /// One viewer behind this link.
 pub fn one(seed: u64, there: LinkSettings, seconds: u64) -> Scenario {
     of_viewers(seed, vec![viewer(there)], seconds)
@@ -84,6 +87,12 @@ pub fn bursts(seed: u64) -> Scenario {
 pub fn narrowing(seed: u64) -> Scenario {
     let rate = Trace::steps(&[(0.0, 4e6), (15.0, 0.5e6), (35.0, 4e6)]);
     one(seed, link(rate, 300), 60)
+}
+
+/// The shortest that shows all of it: start, a link that narrows, and one that is wide again.
+pub fn short(seed: u64) -> Scenario {
+    let rate = Trace::steps(&[(0.0, 4e6), (4.0, 1e6), (7.0, 4e6)]);
+    one(seed, link(rate, 300), SHORT)
 }
 
 pub fn bufferbloat(seed: u64) -> Scenario {

@@ -1,6 +1,6 @@
 //! Everything together: what happens when, until the scenario ends.
 
-use std::cmp::Reverse;
+use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeMap, BinaryHeap};
 use std::time::{Duration, Instant};
 
@@ -54,22 +54,28 @@ enum Happening {
     Sample,
 }
 
-struct Entry(Instant, u64, Happening);
+/// When, in nanoseconds since the start and then by the order of planning, and what: the smallest comes first. One comparison of
+/// integers, for this is what a run does most.
+struct Entry(Reverse<u128>, Happening);
 
 impl PartialEq for Entry {
     fn eq(&self, other: &Self) -> bool {
-        (self.0, self.1) == (other.0, other.1)
+        self.0 == other.0
     }
 }
 impl Eq for Entry {}
 impl PartialOrd for Entry {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
+    }
+
+    fn le(&self, other: &Self) -> bool {
+        self.0.0 >= other.0.0
     }
 }
 impl Ord for Entry {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.0, self.1).cmp(&(other.0, other.1))
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.cmp(&other.0)
     }
 }
 
@@ -88,7 +94,7 @@ struct Path {
 struct World {
     origin: Instant,
     now: Instant,
-    events: BinaryHeap<Reverse<Entry>>,
+    events: BinaryHeap<Entry>,
     count: u64,
     encoder: Encoder,
     gate: KeyFrameGate,
@@ -107,10 +113,11 @@ pub fn run(scenario: Scenario) -> Vec<Seen> {
     world.schedule(origin, Happening::Browser);
     world.schedule(origin, Happening::Sample);
     let end = origin + world.scenario.length;
-    while let Some(Reverse(Entry(at, _, happening))) = world.events.pop()
-        && at < end
-    {
-        world.now = at;
+    while let Some(Entry(Reverse(key), happening)) = world.events.pop() {
+        world.now = origin + Duration::from_nanos((key >> 64) as u64);
+        if world.now >= end {
+            break;
+        }
         world.happen(happening);
     }
     world.finish()
@@ -158,7 +165,8 @@ impl World {
 
     fn schedule(&mut self, at: Instant, happening: Happening) {
         self.count += 1;
-        self.events.push(Reverse(Entry(at, self.count, happening)));
+        let key = (at - self.origin).as_nanos() << 64 | u128::from(self.count);
+        self.events.push(Entry(Reverse(key), happening));
     }
 
     fn happen(&mut self, happening: Happening) {
