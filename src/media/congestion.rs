@@ -22,6 +22,7 @@ mod history;
 mod loss;
 mod owner;
 mod probing;
+mod proof;
 mod queue;
 mod receiver_clock;
 mod regain;
@@ -36,6 +37,7 @@ use self::delay::DelayGradient;
 use self::history::{History, Reported};
 use self::loss::{LossControl, Verdict};
 use self::probing::{Outcome, Probing, Situation};
+use self::proof::Proof;
 use self::queue::QueueDelay;
 use self::regain::Regain;
 use crate::media::Bitrate;
@@ -101,10 +103,7 @@ pub struct Estimator {
     is_silent: bool,
     /// The estimate jumped because of a probe.
     probed: Option<Instant>,
-    /// When so much was last sent or probed that the estimate is known to hold.
-    proven: Instant,
-    /// What the last probes showed, in bits per second.
-    shown: [f64; 3],
+    proof: Proof,
     regain: Regain,
     /// The encoder's share of the bytes that are not padding, 0 to 1.
     payload_share: f64,
@@ -127,8 +126,7 @@ impl Estimator {
             unanswered: None,
             is_silent: false,
             probed: None,
-            proven: now,
-            shown: [0.0; 3],
+            proof: Proof::new(now),
             regain: Regain::default(),
             payload_share: FIRST_PAYLOAD_SHARE,
         }
@@ -307,22 +305,11 @@ impl Estimator {
         let Some(acknowledged) = self.acknowledged.rate() else {
             return;
         };
-        if acknowledged > self.rate.rate() * USED {
-            self.proven = now;
-        } else if now > self.proven + PROOF_LASTS {
-            self.fade(acknowledged, now);
-            self.proven = now - PROOF_LASTS + FADING_INTERVAL;
-        }
-    }
-
-    /// Nothing has proven the estimate for long. Down towards what is really sent, but not below the best that the last bursts showed.
-    fn fade(&mut self, acknowledged: f64, now: Instant) {
         let rate = self.rate.rate();
-        let shown = self.shown.into_iter().fold(0.0, f64::max);
-        let known = shown.max(acknowledged * UNPROVEN);
-        if known < rate {
-            self.rate
-                .set((rate * FADING).max(known), Because::NotProven, now);
+        if acknowledged > rate * USED {
+            self.proof.used(now);
+        } else if let Some(faded) = self.proof.fade(rate, acknowledged, now) {
+            self.rate.set(faded, Because::NotProven, now);
         }
     }
 
@@ -368,13 +355,7 @@ impl Estimator {
             self.probed = Some(now);
             self.rate.set(shown.min(most), because, now);
         }
-        // Late timers send a burst slower than it was wished for. All of it arrived as it was sent: the link was not the limit.
-        let is_refuted = outcome.is_limit || outcome.rate < rate * UNREFUTED;
-        if outcome.rate >= rate * PROVES || !is_refuted {
-            self.proven = now;
-        }
-        self.shown.rotate_right(1);
-        self.shown[0] = outcome.rate;
+        self.proof.probed(outcome, rate, now);
     }
 
     fn resume(&mut self, now: Instant) {
@@ -454,18 +435,6 @@ const AFTER_SILENCE: f64 = 0.5;
 
 /// Of the estimate, sent: what uses more proves it.
 const USED: f64 = 0.65;
-
-/// Two proofs may be lost before the estimate fades towards what is really sent.
-const PROOF_LASTS: Duration = Duration::from_secs(12);
-const UNPROVEN: f64 = 2.0;
-const FADING: f64 = 0.9;
-const FADING_INTERVAL: Duration = Duration::from_secs(1);
-
-/// Of the estimate, arrived: a burst is not measured better.
-const PROVES: f64 = 0.9;
-
-/// Of the estimate: a burst that was sent slower than this shows nothing of it.
-const UNREFUTED: f64 = 0.5;
 
 /// Of what arrives: less than the growth of a round trip above it.
 const LOSS_CUT: f64 = 0.95;

@@ -2,6 +2,7 @@
 
 mod budget;
 mod division;
+mod limits;
 mod picture;
 pub mod renditions;
 mod shared;
@@ -11,8 +12,9 @@ pub mod steering;
 use std::time::{Duration, Instant};
 
 pub use budget::KeyFrameBudget;
+pub use limits::{EncoderLimits, RateMethod};
 pub use picture::{Halving, PictureLadder, PictureScale, Prefer};
-pub use shared::{EncoderLimits, RateMethod, SharedRate, Why};
+pub use shared::{SharedRate, Why};
 pub use sizes::{Half, Opened, Sizes};
 
 /// Merges requests for key frames. However many come, key frames keep their distance, and no request is forgotten.
