@@ -75,9 +75,10 @@ impl<P: Clone> Repair<P> {
     /// The browser asks for a packet again. `None`: it is on its way, or too old to be of use.
     pub fn missing(&mut self, number: u64, round_trip: Duration, now: Instant) -> Option<P> {
         let sent = self.packet(number)?;
-        let is_under_way = sent.is_queued
-            || sent.has_arrived
-            || now < sent.last_sent + round_trip.mul_f64(UNDER_WAY);
+        // Of one that was sent once, whoever tells knows; of a repair nobody can before a round trip.
+        let is_repair_under_way = sent.last_sent > sent.first_sent
+            && now < sent.last_sent + round_trip.mul_f64(UNDER_WAY);
+        let is_under_way = sent.is_queued || sent.has_arrived || is_repair_under_way;
         if is_under_way || now > sent.first_sent + USEFUL.max(round_trip * 4) {
             return None;
         }
@@ -94,11 +95,14 @@ impl<P: Clone> Repair<P> {
         }
     }
 
-    /// Packets of the last moments that are not known to have arrived.
-    pub fn unheard_of(&self, now: Instant) -> Vec<u64> {
+    /// Packets of the last moments that are not known to have arrived, although a report could tell.
+    pub fn unheard_of(&self, round_trip: Duration, now: Instant) -> Vec<u64> {
         (self.first..)
             .zip(&self.packets)
-            .filter(|(_, sent)| !sent.has_arrived && now < sent.first_sent + GUESSED)
+            .filter(|(_, sent)| {
+                let could_tell = now >= sent.last_sent + round_trip.mul_f64(UNDER_WAY);
+                !sent.has_arrived && could_tell && now < sent.first_sent + GUESSED
+            })
             .map(|(number, _)| number)
             .collect()
     }
@@ -179,7 +183,8 @@ mod tests {
         let start = Instant::now();
         let mut repair = Repair::new();
         let number = repair.sent("packet", 1, start);
-        let at = start + ROUND_TRIP;
+        // Reports make a round trip look longer than it is for a NACK.
+        let at = start + ROUND_TRIP / 2;
         assert_eq!(repair.missing(number, ROUND_TRIP, at), Some("packet"));
         assert_eq!(repair.missing(number, ROUND_TRIP, at), None);
         repair.sent_again(number, 2, at);
@@ -214,8 +219,9 @@ mod tests {
         repair.sent("first", 1, start);
         let second = repair.sent("second", 2, start);
         repair.arrived(1);
-        assert_eq!(repair.unheard_of(start + ROUND_TRIP), [second]);
-        assert!(repair.unheard_of(start + GUESSED).is_empty());
+        assert!(repair.unheard_of(ROUND_TRIP, start).is_empty());
+        assert_eq!(repair.unheard_of(ROUND_TRIP, start + ROUND_TRIP), [second]);
+        assert!(repair.unheard_of(ROUND_TRIP, start + GUESSED).is_empty());
     }
 
     #[test]

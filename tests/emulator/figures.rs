@@ -64,9 +64,7 @@ pub fn loss() -> Course {
             percent("frames shown", AtLeast(0.98), Seen::share_shown),
             seconds("standing still, in sum", AtMost(0.5), |it| {
                 it.frozen(0.5, 30.0)
-            })
-            // Losses of a packet, the NACK, the report and what is sent on suspicion, two or three times in a run.
-            .at_worst(0.5),
+            }),
             percent("least bitrate, of the start", AtLeast(0.6), |it| {
                 it.least_target(0.0, 30.0) / START
             }),
