@@ -26,6 +26,8 @@ mod receiver;
 mod robot;
 #[path = "board/stop.rs"]
 mod stop;
+#[path = "board/traffic.rs"]
+mod traffic;
 #[path = "board/viewer.rs"]
 mod viewer;
 

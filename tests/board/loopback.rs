@@ -1,6 +1,6 @@
 //! The board's own network as a narrow link: what goes to one viewer's port waits its turn.
 
-use std::process::Command;
+use super::traffic::tc;
 
 /// The way to one viewer on this machine. It is as wide as ever when this value goes.
 pub(crate) struct NarrowWay;
@@ -34,14 +34,4 @@ impl Drop for NarrowWay {
     fn drop(&mut self) {
         tc("qdisc del dev lo root");
     }
-}
-
-fn tc(arguments: &str) {
-    let status = Command::new("/usr/sbin/tc")
-        .args(arguments.split(' '))
-        .status();
-    assert!(
-        status.expect("iproute2 is there").success(),
-        "tc {arguments}"
-    );
 }

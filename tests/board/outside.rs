@@ -4,7 +4,6 @@
 //! from here, where it is known what the robot just did.
 
 use std::net::SocketAddr;
-use std::process::Command;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -12,6 +11,7 @@ use serde_json::json;
 
 use super::common::browser::{Browser, Page};
 use super::common::wait_for;
+use super::traffic::tc;
 
 /// What the machine says in a variable.
 fn told(variable: &str) -> String {
@@ -196,14 +196,4 @@ impl Drop for ShapedLink {
     fn drop(&mut self) {
         tc("qdisc del dev eth0 root");
     }
-}
-
-fn tc(arguments: &str) {
-    let status = Command::new("/usr/sbin/tc")
-        .args(arguments.split(' '))
-        .status();
-    assert!(
-        status.expect("iproute2 is there").success(),
-        "tc {arguments}"
-    );
 }
