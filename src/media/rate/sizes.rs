@@ -12,6 +12,8 @@ use crate::media::Size;
 pub struct Sizes {
     whole: Option<Whole>,
     has_no_half: bool,
+    /// How often in a row half was asked for and something else came.
+    unmet: u32,
 }
 
 /// What came of it when the whole picture was opened.
@@ -78,20 +80,24 @@ impl Sizes {
             return Halving::ByEncoder;
         }
         if opened.is_half {
+            self.unmet = 0;
             return Halving::ByReopening;
         }
         let whole = Whole {
             size: opened.size,
             encoder: opened.encoder.to_owned(),
         };
-        if asked.is_some_and(|half| half.0 == whole) && !self.has_no_half {
-            info!(size = %whole.size, encoder = whole.encoder, "there is no smaller picture of this camera: narrow links get fewer frames only");
-            self.has_no_half = true;
-        }
         if self.whole.as_ref() != Some(&whole) {
             // Of another camera or encoder nothing is known.
             self.has_no_half = false;
             self.whole = Some(whole);
+        }
+        let is_same = asked.is_some_and(|half| Some(&half.0) == self.whole.as_ref());
+        self.unmet += u32::from(asked.is_some());
+        if (is_same || asked.is_some() && self.unmet >= ENOUGH) && !self.has_no_half {
+            let Opened { size, encoder, .. } = opened;
+            info!(%size, encoder, "there is no smaller picture of this camera: narrow links get fewer frames only");
+            self.has_no_half = true;
         }
         match self.has_no_half {
             true => Halving::Never,
@@ -109,6 +115,9 @@ const HALF: PictureScale = PictureScale {
     every: 1,
     divisor: 2,
 };
+
+/// Devices that take turns in place of the half would be opened again and again, each as one that nothing is known of.
+const ENOUGH: u32 = 2;
 
 /// 352x288 is half of 640x480, nearly. Of 4:3 and 16:9 one is a part of the other, and a driver would lose sight of what is beside.
 const SAME_SHAPE: f64 = 1.1;
@@ -194,6 +203,17 @@ mod tests {
         );
         let halving = sizes.opened(half.as_ref(), opened("1280x720", "other", false));
         assert_eq!(halving, Halving::ByReopening);
+    }
+
+    #[test]
+    fn encoders_that_take_turns_are_not_opened_without_end() {
+        let mut sizes = seen_whole();
+        let openings = ["other", "hardware", "other", "hardware"].map(|encoder| {
+            let half = sizes.half()?;
+            Some(sizes.opened(Some(&half), opened("1280x720", encoder, false)))
+        });
+        let (first, second) = (Halving::ByReopening, Halving::Never);
+        assert_eq!(openings, [Some(first), Some(second), None, None]);
     }
 
     #[test]
