@@ -5,6 +5,7 @@
 //!               │ acknowledged, in order of arrival; lost
 //!               ├──► DelayGradient  does a queue grow?          ┐
 //!               ├──► QueueDelay     how long is it?             │
+//!               ├──► Gaps           whose is it?                │
 //!               ├──► Acknowledged   what arrives?               ├──► RateControl ──► estimate, because
 //!               ├──► LossControl    is loss a full link?        │
 //!               └──► Probing        would more arrive?          ┘
@@ -18,6 +19,7 @@ mod aimd;
 mod because;
 mod capacity;
 mod delay;
+mod gaps;
 mod history;
 mod loss;
 mod owner;
@@ -34,6 +36,7 @@ use tracing::debug;
 use self::acknowledged::AcknowledgedRate;
 use self::aimd::{RateControl, Signs};
 use self::delay::DelayGradient;
+use self::gaps::Gaps;
 use self::history::{History, Reported};
 use self::loss::{LossControl, Verdict};
 use self::probing::{Outcome, Probing, Situation};
@@ -93,6 +96,7 @@ pub struct Estimator {
     reported: Reported,
     gradient: DelayGradient,
     queue: QueueDelay,
+    gaps: Gaps,
     acknowledged: AcknowledgedRate,
     loss: LossControl,
     probing: Probing,
@@ -118,6 +122,7 @@ impl Estimator {
             reported: Reported::default(),
             gradient: DelayGradient::new(),
             queue: QueueDelay::new(now),
+            gaps: Gaps::default(),
             acknowledged: AcknowledgedRate::default(),
             loss: LossControl::new(now),
             probing: Probing::new(now),
@@ -266,6 +271,7 @@ impl Estimator {
         for packet in &reported.acknowledged {
             self.gradient.add(packet);
             self.queue.add(packet, forget);
+            self.gaps.add(packet, self.queue.newest());
             self.acknowledged.add(packet);
             outcome = self.probing.add(packet, now).or(outcome);
         }
@@ -299,6 +305,7 @@ impl Estimator {
             acknowledged: self.acknowledged.rate(),
             recent: self.acknowledged.recent(),
             round_trip: self.round_trip,
+            is_theirs: self.gaps.are_kept(),
             lost: f64::from(reported.lost) > usual + 2.0 * usual.sqrt(),
         };
         self.rate.update(&signs, now);

@@ -136,45 +136,37 @@ pub fn outage() -> Course {
 
 /// Queues longer and shorter than the round trip, and links of which we want no more than a part.
 pub fn downloads() -> Vec<Course> {
-    let share = |tail| {
-        let share = percent("our share", Between(0.3, 0.7), |it| it.share(20.0, 80.0));
-        vec![share.at_worst(tail)]
-    };
-    let of_card = || {
-        vec![
-            percent("our share", Between(0.3, 0.7), |it| it.share(20.0, 80.0)),
-            percent("our share of the first 20 s", Between(0.3, 0.7), |it| {
-                it.share(10.0, 30.0)
-            })
-            // Whose queue it is takes a second to find out, and another to have it back.
-            .at_worst(0.02),
-        ]
+    let share = || percent("our share", Between(0.3, 0.7), |it| it.share(20.0, 80.0));
+    let first = || {
+        percent("our share of the first 20 s", Between(0.3, 0.7), |it| {
+            it.share(10.0, 30.0)
+        })
     };
     vec![
         course(
             "TCP beside it, 4 Mbit/s, queue of 200 ms",
             |seed| scenarios::competing(seed, 4e6, 200),
-            share(0.0),
+            vec![share()],
         ),
         course(
             "TCP beside it, 4 Mbit/s, queue of 500 ms",
             |seed| scenarios::competing(seed, 4e6, 500),
-            share(0.0),
+            vec![share()],
         ),
         course(
             "TCP beside it, 4 Mbit/s, of which 1.6 are wanted, queue of 300 ms",
             |seed| scenarios::competing_card(seed, 4e6, 300),
-            of_card(),
+            vec![share(), first()],
         ),
         course(
             "TCP beside it, 2 Mbit/s, queue of 100 ms",
             |seed| scenarios::competing(seed, 2e6, 100),
-            share(0.0),
+            vec![share()],
         ),
         course(
             "TCP beside it, 8 Mbit/s, queue of 100 ms",
             |seed| scenarios::competing(seed, 8e6, 100),
-            share(0.03),
+            vec![share()],
         ),
     ]
 }

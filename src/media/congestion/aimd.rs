@@ -3,7 +3,7 @@
 //! ```text
 //!              a queue grows or stands            it is gone
 //!   Growing ──────────────────────────► Draining ────────────► Growing, a little below what arrived
-//!      ▲                                   │ it stays although less is sent (see owner.rs)
+//!      ▲                                   │ it keeps our gaps, or stays although less is sent (see gaps.rs, owner.rs)
 //!      │   it is gone                      ▼
 //!      └────────────────────────────── Competing: somebody else fills it; share by loss as TCP does
 //! ```
@@ -50,7 +50,7 @@ enum Phase {
     Growing,
     Draining(Drain),
     Competing {
-        /// The queue at the beginning.
+        /// The longest queue that was known to be theirs.
         queue: Duration,
         /// Up to here the rate may grow soon.
         fair: f64,
@@ -83,6 +83,8 @@ pub(super) struct Signs<'a> {
     pub(super) round_trip: Duration,
     /// Something was lost beyond what the way always loses.
     pub(super) lost: bool,
+    /// The gaps between our frames are still there behind the queue.
+    pub(super) is_theirs: bool,
 }
 
 impl RateControl {
@@ -187,7 +189,7 @@ impl RateControl {
         let before = signs.acknowledged.unwrap_or(recent).min(self.rate);
         self.standing_since = None;
         self.heights.met_queue(self.rate, before, now);
-        if self.retreat.is_somebody_else() {
+        if signs.is_theirs || self.retreat.is_somebody_else() {
             self.begin_competing(carries, before, signs.standing, now);
             return;
         }
@@ -240,7 +242,8 @@ impl RateControl {
             false => queue.mul_f64(2.0 / (1.0 - DRAIN_MOST)).min(PATIENCE) + signs.round_trip * 2,
         };
         let is_whole = signs.standing * 2 > queue;
-        let is_theirs = owner.is_somebody_else(signs.arrivals, self.rate <= self.least, now);
+        let is_least = self.rate <= self.least;
+        let is_theirs = signs.is_theirs || owner.is_somebody_else(signs.arrivals, is_least, now);
         if is_theirs || now >= since + patience && is_whole || now >= since + patience * 2 {
             self.begin_competing(carries, before, queue, now);
             return;

@@ -51,19 +51,30 @@ impl QueueDelay {
         }
     }
 
+    /// What the newest packet waited.
+    pub(super) fn newest(&self) -> Duration {
+        let base = self.seconds.iter().map(|(_, least)| *least).min();
+        let newest = self.recent.back().map(|(_, delay)| *delay);
+        waited(base, newest)
+    }
+
     /// To be called when all packets of a report are added.
     pub(super) fn settle(&mut self) {
         let base = self.seconds.iter().map(|(_, least)| *least).min();
         let recent = self.recent.iter().map(|(_, delay)| *delay).min();
-        if let (Some(base), Some(recent)) = (base, recent) {
-            self.standing = Duration::from_micros((recent - base).max(0) as u64);
-        }
+        self.standing = waited(base, recent);
     }
 
     /// What every packet of the last moments waited at least.
     pub(super) fn standing(&self) -> Duration {
         self.standing
     }
+}
+
+/// Beyond the least delay; nothing while none is known.
+fn waited(base: Option<i64>, delay: Option<i64>) -> Duration {
+    let waited = base.zip(delay).map_or(0, |(base, delay)| delay - base);
+    Duration::from_micros(waited.max(0) as u64)
 }
 
 /// A way that became longer by itself counts as a queue for so long. Clocks that drift by 50 ppm come apart by half a ms in it.

@@ -53,6 +53,10 @@ impl RateControl {
             self.because = Because::QueueGone;
             return;
         }
+        let queue = match signs.is_theirs {
+            true => queue.max(signs.standing),
+            false => queue,
+        };
         // A neighbour takes a little of the link with each packet; a link that became narrow takes much at once.
         let is_narrow = signs
             .acknowledged
@@ -62,9 +66,10 @@ impl RateControl {
             return self.start_draining(signs, now);
         }
         self.competed = Some(now);
+        self.phase = Phase::Competing { queue, fair };
         if self.shares_loss(signs, now) {
             // Whoever has less than a fair share gives nothing of it away.
-            let is_fair = self.rate > fair * COMPETING_CUT;
+            let is_fair = self.rate > fair * ENOUGH;
             let fair = if is_fair { fair * COMPETING_CUT } else { fair };
             self.phase = Phase::Competing { queue, fair };
         } else if !signs.lost {
@@ -106,6 +111,10 @@ const COMPETING_STEP: f64 = 0.53;
 /// Two flows share what one of them had, and soon: TCP's own increase takes a minute where the queue is long.
 const FAIR: f64 = 0.5;
 const CATCH_UP: f64 = 2.0;
+
+/// Of the fair share, left after a loss: who has less gives nothing of it away. With less, the many losses of TCP's start take a
+/// third of our share for good; with all of it, ours is the larger.
+const ENOUGH: f64 = 0.85;
 
 /// Of the fair share. TCP fills the queue, so what is taken at once is lost in part, ours and theirs: all of it at once would be
 /// a standstill; less, and the picture is poor for a second longer.
