@@ -222,6 +222,11 @@ impl Estimator {
         self.rate.because()
     }
 
+    /// Somebody else fills the queue of the link.
+    pub fn is_competing(&self) -> bool {
+        self.rate.is_competing()
+    }
+
     /// Nobody answers: what is sent now is thrown away, or waits somewhere and makes the picture late afterwards. Send one packet
     /// from time to time to notice the end.
     pub fn is_silent(&self) -> bool {
@@ -305,7 +310,7 @@ impl Estimator {
             acknowledged: self.acknowledged.rate(),
             recent: self.acknowledged.recent(),
             round_trip: self.round_trip,
-            is_theirs: self.gaps.are_kept(),
+            whose: self.gaps.whose(),
             lost: f64::from(reported.lost) > usual + 2.0 * usual.sqrt(),
         };
         self.rate.update(&signs, now);

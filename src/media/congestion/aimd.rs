@@ -3,8 +3,8 @@
 //! ```text
 //!              a queue grows or stands            it is gone
 //!   Growing ──────────────────────────► Draining ────────────► Growing, a little below what arrived
-//!      ▲                                   │ it keeps our gaps, or stays although less is sent (see gaps.rs, owner.rs)
-//!      │   it is gone                      ▼
+//!      ▲                                 ▲ │ it keeps our gaps, or stays although less is sent (see gaps.rs, owner.rs)
+//!      │   it is gone     it is ours alone │ ▼
 //!      └────────────────────────────── Competing: somebody else fills it; share by loss as TCP does
 //! ```
 //!
@@ -23,6 +23,7 @@ use super::Because;
 use super::acknowledged::AcknowledgedRate;
 use super::capacity::Capacity;
 use super::delay::Usage;
+use super::gaps::Whose;
 use super::owner::{Heights, Owner, Retreat};
 
 #[derive(Debug)]
@@ -40,6 +41,8 @@ pub(super) struct RateControl {
     proven: Option<Instant>,
     heights: Heights,
     retreat: Retreat,
+    /// The queue that we compete for looks like ours alone.
+    ours_since: Option<Instant>,
     updated: Instant,
     decreased: Option<Instant>,
     because: Because,
@@ -83,8 +86,8 @@ pub(super) struct Signs<'a> {
     pub(super) round_trip: Duration,
     /// Something was lost beyond what the way always loses.
     pub(super) lost: bool,
-    /// The gaps between our frames are still there behind the queue.
-    pub(super) is_theirs: bool,
+    /// The queue, as the gaps between our frames tell.
+    pub(super) whose: Option<Whose>,
 }
 
 impl RateControl {
@@ -100,6 +103,7 @@ impl RateControl {
             proven: None,
             heights: Heights::default(),
             retreat: Retreat::default(),
+            ours_since: None,
             updated: now,
             decreased: None,
             because: Because::Start,
@@ -116,6 +120,10 @@ impl RateControl {
 
     pub(super) fn is_growing(&self) -> bool {
         matches!(self.phase, Phase::Growing)
+    }
+
+    pub(super) fn is_competing(&self) -> bool {
+        matches!(self.phase, Phase::Competing { .. })
     }
 
     /// Moves to `rate`, within the range, for a reason from outside.
@@ -189,7 +197,12 @@ impl RateControl {
         let before = signs.acknowledged.unwrap_or(recent).min(self.rate);
         self.standing_since = None;
         self.heights.met_queue(self.rate, before, now);
-        if signs.is_theirs || self.retreat.is_somebody_else() {
+        let is_theirs = match signs.whose {
+            Some(Whose::Theirs) => true,
+            Some(Whose::Ours) => false,
+            None => self.retreat.is_somebody_else(),
+        };
+        if is_theirs {
             self.begin_competing(carries, before, signs.standing, now);
             return;
         }
@@ -243,8 +256,16 @@ impl RateControl {
         };
         let is_whole = signs.standing * 2 > queue;
         let is_least = self.rate <= self.least;
-        let is_theirs = signs.is_theirs || owner.is_somebody_else(signs.arrivals, is_least, now);
-        if is_theirs || now >= since + patience && is_whole || now >= since + patience * 2 {
+        let stays = owner.is_somebody_else(signs.arrivals, is_least, now)
+            || now >= since + patience && is_whole
+            || now >= since + patience * 2;
+        let is_theirs = match signs.whose {
+            Some(Whose::Theirs) => true,
+            // A radio that becomes narrower and narrower keeps a queue, too.
+            Some(Whose::Ours) => false,
+            None => stays,
+        };
+        if is_theirs {
             self.begin_competing(carries, before, queue, now);
             return;
         }

@@ -24,6 +24,13 @@ pub(super) struct Gaps {
     pairs: VecDeque<Pair>,
 }
 
+/// Who fills the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Whose {
+    Ours,
+    Theirs,
+}
+
 /// A packet, by how much it was sent and arrived after the one before.
 #[derive(Clone, Copy, Debug)]
 struct Pair {
@@ -55,22 +62,30 @@ impl Gaps {
         }
     }
 
-    /// There is a queue, and most gaps are still there behind it.
-    pub(super) fn are_kept(&self) -> bool {
+    /// `None`: there is no queue, or there are no gaps to tell by.
+    pub(super) fn whose(&self) -> Option<Whose> {
         let (gaps, frames): (Vec<Pair>, Vec<Pair>) =
             self.pairs.iter().partition(|pair| pair.sent >= GAP);
         if frames.len() < FEWEST {
-            return false;
+            return None;
         }
         let bytes: f64 = frames.iter().map(|pair| f64::from(pair.bytes)).sum();
         let arrived: f64 = frames.iter().map(|pair| pair.arrived.as_secs_f64()).sum();
         // A packet's own time on the link is no gap.
-        let own = |pair: &Pair| f64::from(pair.bytes) * arrived / bytes;
-        let is_kept =
-            |pair: &&Pair| pair.arrived.as_secs_f64() - own(pair) > pair.sent.as_secs_f64() * KEPT;
+        let left = |pair: &Pair| {
+            let own = f64::from(pair.bytes) * arrived / bytes;
+            (pair.arrived.as_secs_f64() - own) / pair.sent.as_secs_f64()
+        };
         // One by one: a radio that pauses in one of them would outweigh the others.
-        let kept = gaps.iter().filter(is_kept).count();
-        kept >= FEWEST && kept * 2 > gaps.len()
+        let kept = gaps.iter().filter(|pair| left(pair) > KEPT).count();
+        let closed = gaps.iter().filter(|pair| left(pair) < CLOSED).count();
+        if kept >= FEWEST && kept * 2 > gaps.len() {
+            Some(Whose::Theirs)
+        } else if closed >= FEWEST && closed * 2 > gaps.len() {
+            Some(Whose::Ours)
+        } else {
+            None
+        }
     }
 }
 
@@ -79,6 +94,7 @@ const GAP: Duration = Duration::from_millis(8);
 
 /// Of a gap, in the middle between nothing of it and all. Below it somebody else has a smaller part of the link than we.
 const KEPT: f64 = 0.5;
+const CLOSED: f64 = 0.25;
 
 /// Less is what jitter makes of an empty link, which keeps every gap.
 const QUEUED: Duration = Duration::from_millis(20);
@@ -124,13 +140,13 @@ mod tests {
 
     #[test]
     fn queue_of_our_own_closes_the_gaps() {
-        assert!(!behind(0.0, QUEUE).are_kept());
+        assert_eq!(behind(0.0, QUEUE).whose(), Some(Whose::Ours));
     }
 
     #[test]
     fn queue_that_somebody_else_fills_keeps_them() {
-        assert!(behind(1.5e6, QUEUE).are_kept());
-        assert!(!behind(0.5e6, QUEUE).are_kept());
+        assert_eq!(behind(1.5e6, QUEUE).whose(), Some(Whose::Theirs));
+        assert_ne!(behind(0.5e6, QUEUE).whose(), Some(Whose::Theirs));
     }
 
     #[test]
@@ -144,11 +160,11 @@ mod tests {
             ..newest
         };
         gaps.add(&next, QUEUE);
-        assert!(!gaps.are_kept());
+        assert_eq!(gaps.whose(), Some(Whose::Ours));
     }
 
     #[test]
     fn gaps_without_a_queue_say_nothing() {
-        assert!(!behind(1.5e6, Duration::from_millis(5)).are_kept());
+        assert_eq!(behind(1.5e6, Duration::from_millis(5)).whose(), None);
     }
 }

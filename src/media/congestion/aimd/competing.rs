@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::super::Because;
+use super::super::gaps::Whose;
 use super::super::owner::Retreat;
 use super::{DRAINED, NARROW, PACKET_BITS, Phase, RateControl, STANDING, Signs, UNPROVEN};
 
@@ -32,6 +33,7 @@ impl RateControl {
             false => carries.max(fair * AT_ONCE),
         };
         self.retreat = Retreat::default();
+        self.ours_since = None;
         self.competed = Some(now);
         self.proven = Some(now);
         self.phase = Phase::Competing { queue, fair };
@@ -53,15 +55,16 @@ impl RateControl {
             self.because = Because::QueueGone;
             return;
         }
-        let queue = match signs.is_theirs {
-            true => queue.max(signs.standing),
-            false => queue,
+        let queue = match signs.whose {
+            Some(Whose::Theirs) => queue.max(signs.standing),
+            Some(Whose::Ours) | None => queue,
         };
         // A neighbour takes a little of the link with each packet; a link that became narrow takes much at once.
         let is_narrow = signs
             .acknowledged
             .is_some_and(|acknowledged| acknowledged < self.rate * NARROW);
-        if is_narrow && signs.standing > queue * 2 + STANDING {
+        let is_narrow = is_narrow && signs.standing > queue * 2 + STANDING;
+        if is_narrow || self.has_left(signs, now) {
             (self.competed, self.proven) = (None, None);
             return self.start_draining(signs, now);
         }
@@ -82,6 +85,15 @@ impl RateControl {
             self.rate = grown.max(self.rate).min(self.most);
         }
         self.because = Because::Competing;
+    }
+
+    /// The queue has been ours alone for so long that the neighbour must be gone.
+    fn has_left(&mut self, signs: &Signs<'_>, now: Instant) -> bool {
+        if signs.whose != Some(Whose::Ours) {
+            self.ours_since = None;
+            return false;
+        }
+        now >= *self.ours_since.get_or_insert(now) + LEFT
     }
 
     /// One cut for what is lost within a round trip: it is one queue that was full.
@@ -129,5 +141,9 @@ const REMEMBERED: Duration = Duration::from_secs(10);
 
 /// Longer, and a neighbour that has left is waited for with a queue.
 const PROVEN: Duration = Duration::from_secs(5);
+
+/// After a loss TCP is silent for half a round trip, in which the queue is ours alone. Longer, and a queue that is ours stands for
+/// longer.
+const LEFT: Duration = Duration::from_secs(1);
 
 const LEAST_ROUND_TRIP: Duration = Duration::from_millis(20);
