@@ -3,7 +3,7 @@
 //! ```text
 //!   push_unit ──► media ───┐                      ┌──► Packet
 //!   push_repair ► repairs ─┼──► leaky bucket ─────┤
-//!   probe ───────► wish ───┘    PACE × estimate   └──► Padding (only to fill a probe)
+//!   probe ───────► wish ───┘    pace × estimate   └──► Padding (only to fill a probe)
 //! ```
 //!
 //! A queue that would take longer than [`QUEUE`] is given up as a whole: the viewer goes on with the next key frame rather than
@@ -27,7 +27,7 @@ pub struct Pacer<P> {
     /// What piled up behind the last key frame is not gone yet.
     is_behind_key_frame: bool,
     estimate: Bitrate,
-    is_ample: bool,
+    room: Room,
     /// When the bucket is empty.
     free: Instant,
     probe: Option<Probe>,
@@ -41,6 +41,17 @@ struct Waiting<P> {
     key_frame: bool,
     /// The last of its access unit.
     last: bool,
+}
+
+/// How much of a link there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Room {
+    /// All that is ever wanted.
+    Ample,
+    /// The estimate.
+    Scarce,
+    /// The estimate, beside somebody else who fills the queue.
+    Contended,
 }
 
 /// What leaves.
@@ -77,17 +88,17 @@ impl<P> Pacer<P> {
             key_frame_bytes: 0,
             is_behind_key_frame: false,
             estimate,
-            is_ample: false,
+            room: Room::Scarce,
             free: now,
             probe: None,
             is_held: false,
         }
     }
 
-    /// What the link takes, as the estimator says; `is_ample` when that is all that is ever wanted.
-    pub fn set_estimate(&mut self, estimate: Bitrate, is_ample: bool) {
+    /// What the link takes, as the estimator says.
+    pub fn set_estimate(&mut self, estimate: Bitrate, room: Room) {
         self.estimate = Bitrate::bps(estimate.as_bps().max(LEAST.as_bps()));
-        self.is_ample = is_ample;
+        self.room = room;
     }
 
     /// Nothing leaves while the browser answers nothing, and nothing waits for it.
@@ -166,9 +177,10 @@ impl<P> Pacer<P> {
                 (Departure::Padding { bytes, probe }, bytes)
             }
         };
-        let late = match self.probe {
-            Some(_) => MADE_UP,
-            None => Duration::ZERO,
+        let late = match (self.probe, self.room) {
+            (Some(_), _) => MADE_UP,
+            (None, Room::Contended) => BURST,
+            (None, Room::Ample | Room::Scarce) => Duration::ZERO,
         };
         self.free = self.free.max(now.checked_sub(late).unwrap_or(now)) + time_of(bytes, rate);
         if let Some(probe) = &mut self.probe {
@@ -259,15 +271,20 @@ impl<P> Pacer<P> {
     }
 
     fn pace(&self) -> Bitrate {
-        Bitrate::bps((self.estimate.as_bps() as f64 * PACE) as u64)
+        let pace = match self.room {
+            Room::Ample | Room::Scarce => PACE,
+            Room::Contended => CONTENDED_PACE,
+        };
+        Bitrate::bps((self.estimate.as_bps() as f64 * pace) as u64)
     }
 
-    /// A probe's packets keep their distance; others may go out together and be one system call.
+    /// A probe's packets keep their distance, and those that a full queue would drop; others may go out together and be one system
+    /// call.
     fn burst(&self) -> Duration {
-        match self.probe {
-            Some(_) => Duration::from_millis(1),
-            None if self.is_ample => AMPLE_BURST,
-            None => BURST,
+        match (self.probe, self.room) {
+            (Some(_), _) | (None, Room::Contended) => Duration::from_millis(1),
+            (None, Room::Ample) => AMPLE_BURST,
+            (None, Room::Scarce) => BURST,
         }
     }
 
@@ -287,6 +304,10 @@ const MADE_UP: Duration = Duration::from_millis(10);
 /// A frame of usual size leaves in under half a frame time; the rest is for key frames. Slower, frames come later than they must;
 /// faster, a key frame fills a small queue of the link and is lost in part.
 const PACE: f64 = 2.0;
+
+/// A queue that somebody else keeps full has room for one packet at a time: of those that come together it drops all but the first,
+/// and the picture stands still until they are repaired. Slower still, a key frame takes all the time of four frames.
+const CONTENDED_PACE: f64 = 1.5;
 
 /// Timers of 1 ms and one system call for equal packets; the group that delay is measured by is as long.
 const BURST: Duration = Duration::from_millis(4);

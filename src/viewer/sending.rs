@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use crate::media::Bitrate;
 use crate::media::congestion::{Arrival, EstimateRange, Estimator, ProbeId, SentPacket};
-use crate::media::pacer::{self, Pacer, Pushed};
+use crate::media::pacer::{self, Pacer, Pushed, Room};
 use crate::media::repair::Repair;
 
 /// What the driver needs to send one packet of the picture, as often as it must.
@@ -104,7 +104,8 @@ impl<P: Payload> Sending<P> {
         self.may_pad = has_rtx;
         // Until the first report too: a person waits for the picture, and what it shows of the link is learnt soonest this way.
         if !is_reported || self.newest.is_none() {
-            self.pacer.set_estimate(self.estimator.range().most, true);
+            self.pacer
+                .set_estimate(self.estimator.range().most, Room::Ample);
         }
     }
 
@@ -313,8 +314,14 @@ impl<P: Payload> Sending<P> {
 
     fn follow(&mut self) {
         let estimate = self.estimator.estimate();
-        let is_ample = estimate >= self.estimator.range().most;
-        self.pacer.set_estimate(estimate, is_ample);
+        let room = if self.estimator.is_competing() {
+            Room::Contended
+        } else if estimate >= self.estimator.range().most {
+            Room::Ample
+        } else {
+            Room::Scarce
+        };
+        self.pacer.set_estimate(estimate, room);
     }
 
     fn keep_alive(&mut self, now: Instant) -> Option<Departure<P>> {

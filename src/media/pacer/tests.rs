@@ -47,6 +47,44 @@ fn key_frame_leaves_over_time_and_not_as_one_burst() {
 }
 
 #[test]
+fn packets_keep_their_distance_beside_somebody_else() {
+    let start = Instant::now();
+    let mut pacer = Pacer::new(RATE, start);
+    pacer.set_estimate(RATE, Room::Contended);
+    assert_eq!(pacer.push_unit(unit(10), false), Pushed::Queued);
+
+    let left = drain(&mut pacer, start, start + Duration::from_millis(100));
+
+    // 6.4 ms at one and a half times the rate, and timers of 1 ms.
+    let times: Vec<u128> = left
+        .iter()
+        .map(|(at, _)| (*at - start).as_millis())
+        .collect();
+    assert!(
+        times
+            .windows(2)
+            .all(|pair| (5..=8).contains(&(pair[1] - pair[0])))
+    );
+    assert!((54..=60).contains(&times[9]), "{times:?}");
+}
+
+#[test]
+fn late_timers_do_not_slow_what_keeps_its_distance() {
+    let start = Instant::now();
+    let mut pacer = Pacer::new(RATE, start);
+    pacer.set_estimate(RATE, Room::Contended);
+    assert_eq!(pacer.push_unit(unit(10), false), Pushed::Queued);
+
+    let (mut now, mut left) = (start, 0);
+    while let Some(at) = pacer.poll_timeout() {
+        now = at.max(now) + Duration::from_millis(3);
+        left += std::iter::from_fn(|| pacer.poll(now)).count();
+    }
+    assert_eq!(left, 10);
+    assert!(now < start + Duration::from_millis(65), "{:?}", now - start);
+}
+
+#[test]
 fn viewer_that_cannot_keep_up_goes_on_with_a_key_frame() {
     let start = Instant::now();
     let mut pacer = Pacer::new(RATE, start);
