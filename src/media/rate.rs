@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 pub use budget::KeyFrameBudget;
 pub use limits::{EncoderLimits, RateMethod};
-pub use picture::{Halving, PictureLadder, PictureScale, Prefer};
+pub use picture::{Halving, PictureLadder, PictureScale, Prefer, needed};
 pub use shared::{SharedRate, Why};
 pub use sizes::{Half, Opened, Sizes};
 

@@ -191,7 +191,11 @@ impl PictureLadder {
             Some((_, since)) => (wanted, since),
             None => (wanted, now),
         });
-        let patience = if is_down { DOWN_AFTER } else { UP_AFTER };
+        let patience = match (is_down, self.halving) {
+            (false, _) => UP_AFTER,
+            (true, Halving::Never | Halving::ByEncoder) => DOWN_AFTER,
+            (true, Halving::ByReopening) => REOPENED_DOWN_AFTER,
+        };
         if now < since + patience {
             return None;
         }
@@ -241,14 +245,17 @@ impl PictureLadder {
         }
     }
 
-    /// The least rate at which such a picture does not fall into blocks when the robot drives.
     fn needs(&self, scale: PictureScale) -> Bitrate {
-        let size = scale.size(self.size);
-        let pixels = f64::from(size.width) * f64::from(size.height);
-        let frames = 1.0 / (self.interval.as_secs_f64().max(1e-3) * f64::from(scale.every));
-        let share = (pixels / HD_PIXELS).powf(PIXELS_POWER) * (frames / 30.0).powf(FRAMES_POWER);
-        Bitrate::bps((HD_NEEDS * share) as u64)
+        needed(scale.size(self.size), self.interval * scale.every)
     }
+}
+
+/// The least rate at which pictures of this size, so far apart, do not fall into blocks when the robot drives.
+pub fn needed(size: Size, interval: Duration) -> Bitrate {
+    let pixels = f64::from(size.width) * f64::from(size.height);
+    let frames = 1.0 / interval.as_secs_f64().max(1e-3);
+    let share = (pixels / HD_PIXELS).powf(PIXELS_POWER) * (frames / 30.0).powf(FRAMES_POWER);
+    Bitrate::bps((HD_NEEDS * share) as u64)
 }
 
 const SMOOTH: &[PictureScale] = &[
@@ -318,8 +325,11 @@ const HD_PIXELS: f64 = 1280.0 * 720.0;
 const PIXELS_POWER: f64 = 0.75;
 const FRAMES_POWER: f64 = 0.6;
 
-/// A dip is over before the picture changed twice.
-const DOWN_AFTER: Duration = Duration::from_secs(2);
+/// Longer than a queue takes to drain, which asks for less than the link carries.
+const DOWN_AFTER: Duration = Duration::from_secs(1);
+
+/// A dip is over before camera and encoder were opened twice.
+const REOPENED_DOWN_AFTER: Duration = Duration::from_secs(2);
 
 /// Up only for what will last.
 const UP_AFTER: Duration = Duration::from_secs(8);

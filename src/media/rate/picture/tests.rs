@@ -44,8 +44,8 @@ fn smooth_gives_up_size_and_sharp_gives_up_frames() {
 fn moment_that_asked_for_next_to_nothing_gives_up_no_more_than_the_rest_did() {
     let (mut ladder, start) = ladder(Prefer::Smooth);
     ladder.update(Bitrate::kbps(150), start);
-    ladder.update(Bitrate::kbps(400), start + SECOND);
-    let scale = ladder.update(Bitrate::kbps(150), start + SECOND * 2);
+    ladder.update(Bitrate::kbps(400), start + SECOND / 2);
+    let scale = ladder.update(Bitrate::kbps(150), start + SECOND);
     assert_eq!(
         scale.unwrap().to_string(),
         "all frames at 1/2 of the width and height"
