@@ -255,7 +255,7 @@ impl Worker {
         bitrate: Bitrate,
     ) -> Result<Option<AccessUnit>, EncoderError> {
         let (captured, sequence) = (frame.captured, frame.sequence);
-        self.coder.aim(bitrate, self.owes_key_frame)?;
+        self.coder.aim(bitrate, captured, self.owes_key_frame)?;
         let whole = self.converter.convert(&frame)?;
         let picture = match self.is_halved {
             true => self.halver.halve(&whole),

@@ -14,15 +14,16 @@ use tracing::debug;
 use super::{NAME, stopped};
 use crate::encoder::EncoderError;
 use crate::encoder::convert::I420;
+use crate::media::rate::needed;
 use crate::media::{Bitrate, MediaTime, PictureFormat};
 
 /// An openh264 encoder, and the clock that its rate control sees.
 ///
 /// The safe interface of the openh264 crate cannot change the bitrate of a running encoder. But in timestamp mode openh264
 /// puts the bits of each picture into a bucket that it drains by `bitrate × time since the picture before`: with a clock at
-/// half the speed it makes half the bitrate. So a small change turns the clock, at no cost. A large one opens the encoder
-/// anew, which costs a key frame and some milliseconds: with room above, for what falls on a narrow link soon rises again. When
-/// a key frame is due anyway, every change is done like that.
+/// half the speed it makes half the bitrate. So a change turns the clock, at no cost, as far as that goes. Beyond it the encoder is
+/// opened anew, which costs a key frame and some milliseconds: with room above, for what falls on a narrow link soon rises again, and
+/// upwards only for what lasts, or is far more. When a key frame is due anyway, every large change is done like that.
 pub(super) struct Coder {
     format: PictureFormat,
     encoder: Encoder,
@@ -30,6 +31,8 @@ pub(super) struct Coder {
     aim: Bitrate,
     clock: Duration,
     last_captured: Option<MediaTime>,
+    /// Since when more is aimed at than the clock makes.
+    short_since: Option<MediaTime>,
 }
 
 impl Coder {
@@ -55,6 +58,7 @@ impl Coder {
             aim: bitrate,
             clock: CLOCK_START,
             last_captured: None,
+            short_since: None,
         })
     }
 
@@ -63,23 +67,41 @@ impl Coder {
         format: PictureFormat,
         bitrate: Bitrate,
     ) -> Result<Self, EncoderError> {
-        let opened_for = Bitrate::bps((bitrate.as_bps() as f64 * ROOM) as u64);
         Ok(Self {
             aim: bitrate,
-            ..Self::open(format, opened_for)?
+            ..Self::open(format, with_room(&format, bitrate))?
         })
     }
 
-    /// Makes the pictures from now on have this bitrate. `key_frame` says that the next one will be a key frame in any case.
-    pub(super) fn aim(&mut self, bitrate: Bitrate, key_frame: bool) -> Result<(), EncoderError> {
+    /// Makes the pictures from `captured` on have this bitrate. `key_frame` says that the next one will be a key frame in any case.
+    pub(super) fn aim(
+        &mut self,
+        bitrate: Bitrate,
+        captured: MediaTime,
+        key_frame: bool,
+    ) -> Result<(), EncoderError> {
         self.aim = bitrate;
-        let is_reached_by_clock = CLOCK_SPEEDS.contains(&self.clock_speed());
-        if !is_reached_by_clock || (key_frame && !AT_KEY_FRAME.contains(&self.clock_speed())) {
+        if self.wants_anew(captured, key_frame)
+            && with_room(&self.format, bitrate) != self.opened_for
+        {
             let anew = Self::open_with_room(self.format, bitrate)?;
             debug!(from = %self.opened_for, to = %anew.opened_for, aim = %bitrate, "encoder opens anew for its bitrate");
             *self = anew;
         }
         Ok(())
+    }
+
+    fn wants_anew(&mut self, captured: MediaTime, key_frame: bool) -> bool {
+        let speed = self.clock_speed();
+        if speed <= FASTEST {
+            self.short_since = None;
+        } else {
+            let since = *self.short_since.get_or_insert(captured);
+            if speed > MUCH_FASTER || captured.since(since) >= LASTING {
+                return true;
+            }
+        }
+        speed < SLOWEST || key_frame && !AT_KEY_FRAME.contains(&speed)
     }
 
     /// Leaves the coded picture in `coded`, and nothing when the rate control skips it.
@@ -94,7 +116,8 @@ impl Coder {
             .last_captured
             .map_or(self.format.interval, |last| captured.since(last));
         self.last_captured = Some(captured);
-        self.clock += passed.min(LONGEST_PAUSE).mul_f64(self.clock_speed());
+        let speed = self.clock_speed().min(FASTEST);
+        self.clock += passed.min(LONGEST_PAUSE).mul_f64(speed);
 
         if key_frame {
             self.encoder.force_intra_frame();
@@ -112,6 +135,13 @@ impl Coder {
     fn clock_speed(&self) -> f64 {
         self.aim.as_bps() as f64 / self.opened_for.as_bps() as f64
     }
+}
+
+/// What the encoder is opened for when this is aimed at.
+fn with_room(format: &PictureFormat, bitrate: Bitrate) -> Bitrate {
+    let roomy = Bitrate::bps((bitrate.as_bps() as f64 * ROOM) as u64);
+    // For less, key frames get hardly smaller: the coarsest there is has its size.
+    roomy.max(needed(format.size, format.interval))
 }
 
 impl fmt::Debug for Coder {
@@ -187,14 +217,21 @@ const CLOCK_START: Duration = Duration::from_secs(1);
 /// openh264 takes a longer one for a broken clock, and counts it as one frame.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// An empty bucket makes pictures at most half as large again as the bitrate says; 1.25 was measured to be reached. Slower than
-/// a quarter, the pictures and key frames that the encoder aims at are much too large for the bucket.
-const CLOCK_SPEEDS: std::ops::RangeInclusive<f64> = 0.25..=1.25;
+/// An empty bucket makes pictures at most half as large again as the bitrate says; 1.25 was measured to be reached.
+const FASTEST: f64 = 1.25;
+
+/// A rate that rises further is waited for, because a key frame costs a third of a second of standstill on a narrow link, and what an
+/// estimate tries for a moment is often taken back. Far more is worth it at once.
+const MUCH_FASTER: f64 = 2.5;
+const LASTING: Duration = Duration::from_secs(1);
+
+/// Slower, the pictures that the encoder aims at are much too large for the bucket, and most are skipped.
+const SLOWEST: f64 = 0.18;
 
 /// A key frame is made for what the encoder was opened for: close above is small enough, and leaves nothing to win. Far down it is what
-/// a queue is drained with, at 0.4 of what comes before and after it (0.3 of what [`ROOM`] makes of that): a key frame for so little costs
+/// a queue is drained with, at 0.4 of what comes before and after it, and at less while much is repaired: a key frame for so little costs
 /// a second one when the rate returns, and its queue. The price is a third more for that one, 10 kB in place of 8 at 360p.
-const AT_KEY_FRAME: std::ops::RangeInclusive<f64> = 0.3..=1.0;
+const AT_KEY_FRAME: std::ops::RangeInclusive<f64> = 0.2..=1.0;
 
 /// The rate may rise by three quarters (1.25 times this) before it costs a key frame, which is a third of a second of standstill on a narrow
 /// link. Opened for more, the encoder makes larger ones.

@@ -153,8 +153,65 @@ fn bitrate_far_above_costs_one_key_frame() {
 }
 
 #[test]
+fn bitrate_above_costs_a_key_frame_only_when_it_lasts() {
+    let mut encoder = open(Bitrate::kbps(500));
+    encode_all(&mut encoder, 0..10);
+    let mut units = Vec::new();
+    // Twice taken back after half a second; then it stays.
+    for (frames, kbps) in [
+        (10..25, 1000),
+        (25..40, 500),
+        (40..55, 1000),
+        (55..70, 500),
+        (70..120, 1000),
+    ] {
+        encoder.set_bitrate(Bitrate::kbps(kbps)).unwrap();
+        units.extend(encode_all(&mut encoder, frames));
+    }
+    let keys: Vec<u32> = units
+        .iter()
+        .filter(|unit| unit.key_frame)
+        .map(|unit| unit.sequence)
+        .collect();
+    assert_eq!(keys, [101]);
+}
+
+#[test]
+fn bitrate_below_all_that_helps_does_not_open_the_encoder_again_and_again() {
+    let size = Size {
+        width: 1920,
+        height: 1080,
+    };
+    let format = PictureFormat {
+        size,
+        stride: size.width,
+        ..FORMAT
+    };
+    let bitrate = Bitrate::kbps(8000);
+    let mut encoder = SoftwareEncoder::open(format, EncoderSettings { bitrate }).unwrap();
+    let pool = SlotPool::new(1, 0);
+    let mut encode = |sequence| {
+        let lease = pool
+            .lend(|memory| memory.resize((size.width * size.height * 3 / 2) as usize, 128))
+            .expect("the lease came home");
+        let captured = MediaTime::from_monotonic(INTERVAL * sequence);
+        let frame = Frame::new(format, captured, sequence, lease);
+        assert!(matches!(
+            encoder.submit(frame, false).unwrap(),
+            Submitted::Taken
+        ));
+        wait(&encoder);
+        let unit = encoder.try_access_unit().unwrap().unwrap();
+        encoder.set_bitrate(LOWEST_BITRATE).unwrap();
+        unit.key_frame
+    };
+    let keys: Vec<u32> = (0..6).filter(|sequence| encode(*sequence)).collect();
+    assert_eq!(keys, [0, 1]);
+}
+
+#[test]
 fn key_frame_while_a_queue_is_drained_is_the_only_one() {
-    let mut encoder = open(Bitrate::kbps(2000));
+    let mut encoder = open(Bitrate::kbps(4000));
     encode_all(&mut encoder, 0..10);
     let mut units = Vec::new();
     // The link became narrow; its queue is drained, and a viewer asks for a key frame meanwhile; then all of the link is used.
