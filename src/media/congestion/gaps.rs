@@ -64,24 +64,25 @@ impl Gaps {
 
     /// `None`: there is no queue, or there are no gaps to tell by.
     pub(super) fn whose(&self) -> Option<Whose> {
-        let (gaps, frames): (Vec<Pair>, Vec<Pair>) =
-            self.pairs.iter().partition(|pair| pair.sent >= GAP);
-        if frames.len() < FEWEST {
+        let gaps = || self.pairs.iter().filter(|pair| pair.sent >= GAP);
+        let frames = || self.pairs.iter().filter(|pair| pair.sent < GAP);
+        if frames().count() < FEWEST {
             return None;
         }
-        let bytes: f64 = frames.iter().map(|pair| f64::from(pair.bytes)).sum();
-        let arrived: f64 = frames.iter().map(|pair| pair.arrived.as_secs_f64()).sum();
+        let bytes: f64 = frames().map(|pair| f64::from(pair.bytes)).sum();
+        let arrived: f64 = frames().map(|pair| pair.arrived.as_secs_f64()).sum();
         // A packet's own time on the link is no gap.
-        let left = |pair: &Pair| {
+        let left = |pair: &&Pair| {
             let own = f64::from(pair.bytes) * arrived / bytes;
             (pair.arrived.as_secs_f64() - own) / pair.sent.as_secs_f64()
         };
         // One by one: a radio that pauses in one of them would outweigh the others.
-        let kept = gaps.iter().filter(|pair| left(pair) > KEPT).count();
-        let closed = gaps.iter().filter(|pair| left(pair) < CLOSED).count();
-        if kept >= FEWEST && kept * 2 > gaps.len() {
+        let kept = gaps().filter(|pair| left(pair) > KEPT).count();
+        let closed = gaps().filter(|pair| left(pair) < CLOSED).count();
+        let most = |count: usize| count >= FEWEST && count * 2 > gaps().count();
+        if most(kept) {
             Some(Whose::Theirs)
-        } else if closed >= FEWEST && closed * 2 > gaps.len() {
+        } else if most(closed) {
             Some(Whose::Ours)
         } else {
             None
