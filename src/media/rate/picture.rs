@@ -325,8 +325,8 @@ const HD_PIXELS: f64 = 1280.0 * 720.0;
 const PIXELS_POWER: f64 = 0.75;
 const FRAMES_POWER: f64 = 0.6;
 
-/// Longer than a queue takes to drain, which asks for less than the link carries.
-const DOWN_AFTER: Duration = Duration::from_secs(1);
+/// Longer than a queue of 600 ms takes to drain, which asks for less than the link carries: at the start on a link with a long one.
+const DOWN_AFTER: Duration = Duration::from_millis(1500);
 
 /// A dip is over before camera and encoder were opened twice.
 const REOPENED_DOWN_AFTER: Duration = Duration::from_secs(2);

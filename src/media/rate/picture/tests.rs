@@ -45,7 +45,7 @@ fn moment_that_asked_for_next_to_nothing_gives_up_no_more_than_the_rest_did() {
     let (mut ladder, start) = ladder(Prefer::Smooth);
     ladder.update(Bitrate::kbps(150), start);
     ladder.update(Bitrate::kbps(400), start + SECOND / 2);
-    let scale = ladder.update(Bitrate::kbps(150), start + SECOND);
+    let scale = ladder.update(Bitrate::kbps(150), start + SECOND * 3 / 2);
     assert_eq!(
         scale.unwrap().to_string(),
         "all frames at 1/2 of the width and height"
