@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::browser::{Browser, Page};
-use super::process::{Rovercast, configuration, free_address};
+use super::process::{Rovercast, configuration, free_address, free_port};
 use super::sampler::Samples;
-use super::shaper::{Link, Shaper, free_udp_port};
+use super::shaper::{Link, Shaper};
 use super::{http, wait_for};
 
 /// A robot that serves page and relay, too. All viewers come to one UDP port.
@@ -28,7 +28,7 @@ impl Robot {
     /// Its camera may have so many.
     pub(crate) fn with_renditions(name: &str, size: &str, least: &str, renditions: u8) -> Self {
         let http = free_address();
-        let port = free_udp_port();
+        let port = free_port();
         let config = configuration(name, "test-card", http, http);
         let text = fs::read_to_string(&config).expect("it was just written");
         let text = text

@@ -2,13 +2,15 @@
 
 use std::fs::{self, File, Permissions};
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{artefact, http, wait_for};
@@ -243,8 +245,20 @@ pub(crate) fn follow(
 
 /// An address that is free now, for a server that must come back where it was.
 pub(crate) fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
-    listener.local_addr().expect("it is bound")
+    SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()))
+}
+
+/// A port that is free now, and that nobody gets who lets the kernel choose: it gives those from 32768 on.
+pub(crate) fn free_port() -> u16 {
+    let mut random = StdRng::from_os_rng();
+    loop {
+        let port = random.random_range(15_000..32_000);
+        let is_free = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
+            && UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok();
+        if is_free {
+            return port;
+        }
+    }
 }
 
 /// Tests want to know everything, benchmarks measure what is shipped.

@@ -299,12 +299,6 @@ impl Way {
     }
 }
 
-/// A UDP port that is free now.
-pub(crate) fn free_udp_port() -> u16 {
-    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).expect("there is a free port");
-    socket.local_addr().expect("it is bound").port()
-}
-
 /// IPv4 and UDP.
 const UDP_HEADERS: usize = 28;
 

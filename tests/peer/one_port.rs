@@ -2,6 +2,8 @@
 
 use std::net::UdpSocket;
 
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 use rovercast::viewer::webrtc::OnePort;
 
 use super::*;
@@ -184,7 +186,13 @@ fn check(username: &str) -> Vec<u8> {
     check
 }
 
+/// One that nobody gets who lets the kernel choose: it gives those from 32768 on.
 fn free_port() -> u16 {
-    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-    socket.local_addr().unwrap().port()
+    let mut random = StdRng::from_os_rng();
+    loop {
+        let port = random.random_range(15_000..32_000);
+        if UdpSocket::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }

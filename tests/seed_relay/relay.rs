@@ -98,13 +98,15 @@ impl RobotLink {
         .await;
     }
 
-    /// Closes the WebSocket, with these words.
+    /// Closes the WebSocket, with these words, and reads on until the robot has heard them: what it says at the same time would
+    /// meet a closed socket, whose reset takes the words away.
     pub(crate) async fn hang_up(mut self, reason: &str) {
         let frame = CloseFrame {
             code: CloseCode::Again,
             reason: reason.into(),
         };
         self.socket.close(Some(frame)).await.unwrap();
+        while let Some(Ok(_)) = self.socket.next().await {}
     }
 
     /// Says what a robot answers, and does not listen, until the robot waits for us to listen and takes nothing more.

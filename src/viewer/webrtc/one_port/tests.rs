@@ -1,6 +1,9 @@
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
 use super::*;
 
 const REQUEST: u16 = 0x0001;
@@ -37,8 +40,15 @@ async fn soon<T>(future: impl Future<Output = T>) -> T {
     result.expect("nothing happened")
 }
 
+/// One that nobody gets who lets the kernel choose: it gives those from 32768 on.
 fn free_port() -> u16 {
-    loopback().local_addr().unwrap().port()
+    let mut random = StdRng::from_os_rng();
+    loop {
+        let port = random.random_range(15_000..32_000);
+        if UdpSocket::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 #[tokio::test]
