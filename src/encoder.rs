@@ -1,6 +1,7 @@
 //! What every H.264 encoder owes the pipeline, and the pipeline owes every encoder.
 
 pub mod convert;
+mod level;
 pub mod m2m;
 mod outbox;
 pub mod pass_through;

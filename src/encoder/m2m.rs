@@ -19,7 +19,6 @@ mod candidate;
 mod controls;
 mod journal;
 mod ladder;
-mod level;
 mod pairing;
 mod recovery;
 mod session;

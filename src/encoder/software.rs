@@ -1,5 +1,7 @@
 //! openh264 on a thread of its own, for boards and laptops without an encoder in hardware.
 
+mod allowance;
+mod bucket;
 mod coder;
 
 use std::os::fd::{AsFd, BorrowedFd};
@@ -237,13 +239,7 @@ impl Worker {
             false => self.format.size,
         };
         debug!(%size, "encoder opens anew for its size");
-        self.coder = Coder::open_with_room(
-            PictureFormat {
-                size,
-                ..self.format
-            },
-            bitrate,
-        )?;
+        self.coder.open_for_size(size, bitrate)?;
         self.is_halved = is_halved;
         self.owes_key_frame = true;
         Ok(())

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tracing::{debug, warn};
 
-use super::level;
 use crate::board::{EncoderProfile, H264Profile, Level, LevelRemedy, RateMode};
+use crate::encoder::level;
 use crate::media::{Bitrate, Size};
 use crate::v4l2::{Control, ControlId, Device, V4l2Error};
 

@@ -4,73 +4,66 @@ use std::fmt;
 use std::time::Duration;
 
 use openh264::encoder::{
-    BitRate, Complexity, Encoder, EncoderConfig, FrameRate, IntraFramePeriod, MatrixCoefficients,
-    Profile, QpRange, RateControlMode, UsageType, VuiConfig,
+    BitRate, Complexity, Encoder, EncoderConfig, FrameRate, IntraFramePeriod, Level,
+    MatrixCoefficients, Profile, QpRange, RateControlMode, UsageType, VuiConfig,
 };
 use openh264::formats::YUVSource;
 use openh264::{OpenH264API, Timestamp};
 use tracing::debug;
 
+use super::allowance::Allowance;
+use super::bucket::Bucket;
 use super::{NAME, stopped};
-use crate::encoder::EncoderError;
+use crate::board;
 use crate::encoder::convert::I420;
+use crate::encoder::{EncoderError, level};
 use crate::media::rate::needed;
-use crate::media::{Bitrate, MediaTime, PictureFormat};
+use crate::media::{Bitrate, MediaTime, PictureFormat, Size};
 
-/// An openh264 encoder, and the clock that its rate control sees.
+/// An openh264 encoder that makes each picture as large as its bitrate allows now.
 ///
-/// The safe interface of the openh264 crate cannot change the bitrate of a running encoder. But in timestamp mode openh264
-/// puts the bits of each picture into a bucket that it drains by `bitrate × time since the picture before`: with a clock at
-/// half the speed it makes half the bitrate. So a change turns the clock, at no cost, as far as that goes. Beyond it the encoder is
-/// opened anew, which costs a key frame and some milliseconds: with room above, for what falls on a narrow link soon rises again, and
-/// upwards only for what lasts, or is far more. When a key frame is due anyway, every large change is done like that.
+/// The safe interface of the openh264 crate cannot change the bitrate of a running encoder, but [`Bucket`] says how large the next picture
+/// becomes: from nothing to the mean picture of the bitrate that openh264 was opened for. For more it is opened anew, which costs a key
+/// frame and some milliseconds: with room above, and only for what lasts, or is far more. When a key frame is due anyway, it is opened anew for
+/// less, too, because it makes smaller ones then.
 pub(super) struct Coder {
     format: PictureFormat,
     encoder: Encoder,
     opened_for: Bitrate,
     aim: Bitrate,
+    bucket: Bucket,
+    allowance: Allowance,
+    /// What openh264 takes for the time.
     clock: Duration,
     last_captured: Option<MediaTime>,
-    /// Since when more is aimed at than the clock makes.
+    /// Since when more is aimed at than fits into the largest picture.
     short_since: Option<MediaTime>,
 }
 
 impl Coder {
     pub(super) fn open(format: PictureFormat, bitrate: Bitrate) -> Result<Self, EncoderError> {
-        let start = |found: String| EncoderError::Start {
-            encoder: NAME,
-            found,
-        };
-        let (width, height) = (format.size.width, format.size.height);
-        if width.max(height) > LONGEST_SIDE || width.min(height) > LONGEST_SHORT_SIDE {
-            return Err(start(format!(
-                "got a picture of {} when expecting at most {LONGEST_SIDE}x{LONGEST_SHORT_SIDE}",
-                format.size
-            )));
-        }
-        let config = configuration(&format, bitrate);
-        let encoder = Encoder::with_api_config(OpenH264API::from_source(), config)
-            .map_err(|error| start(error.to_string()))?;
         Ok(Self {
             format,
-            encoder,
+            encoder: open(&format, bitrate)?,
             opened_for: bitrate,
             aim: bitrate,
+            bucket: Bucket::new(told_bitrate(&format, bitrate)),
+            allowance: Allowance::default(),
             clock: CLOCK_START,
             last_captured: None,
             short_since: None,
         })
     }
 
-    /// For a bitrate that may rise.
-    pub(super) fn open_with_room(
-        format: PictureFormat,
+    /// The pictures to come have this size; the next must be a key frame.
+    pub(super) fn open_for_size(
+        &mut self,
+        size: Size,
         bitrate: Bitrate,
-    ) -> Result<Self, EncoderError> {
-        Ok(Self {
-            aim: bitrate,
-            ..Self::open(format, with_room(&format, bitrate))?
-        })
+    ) -> Result<(), EncoderError> {
+        self.format.size = size;
+        self.aim_at(bitrate);
+        self.open_anew(with_room(&self.format, bitrate))
     }
 
     /// Makes the pictures from `captured` on have this bitrate. `key_frame` says that the next one will be a key frame in any case.
@@ -80,31 +73,44 @@ impl Coder {
         captured: MediaTime,
         key_frame: bool,
     ) -> Result<(), EncoderError> {
-        self.aim = bitrate;
-        if self.wants_anew(captured, key_frame)
-            && with_room(&self.format, bitrate) != self.opened_for
-        {
-            let anew = Self::open_with_room(self.format, bitrate)?;
-            debug!(from = %self.opened_for, to = %anew.opened_for, aim = %bitrate, "encoder opens anew for its bitrate");
-            *self = anew;
+        self.aim_at(bitrate);
+        let roomy = with_room(&self.format, bitrate);
+        if self.wants_anew(captured, key_frame) && roomy != self.opened_for {
+            debug!(from = %self.opened_for, to = %roomy, aim = %bitrate, "encoder opens anew for its bitrate");
+            self.open_anew(roomy)?;
         }
         Ok(())
     }
 
+    fn aim_at(&mut self, bitrate: Bitrate) {
+        if bitrate > self.aim {
+            self.allowance.rises(self.aim, bitrate);
+        }
+        self.aim = bitrate;
+    }
+
+    fn open_anew(&mut self, bitrate: Bitrate) -> Result<(), EncoderError> {
+        self.encoder = open(&self.format, bitrate)?;
+        self.opened_for = bitrate;
+        self.bucket = Bucket::new(told_bitrate(&self.format, bitrate));
+        self.short_since = None;
+        Ok(())
+    }
+
     fn wants_anew(&mut self, captured: MediaTime, key_frame: bool) -> bool {
-        let speed = self.clock_speed();
-        if speed <= FASTEST {
+        let share = self.aim.as_bps() as f64 / self.opened_for.as_bps() as f64;
+        if share <= REACHED {
             self.short_since = None;
         } else {
             let since = *self.short_since.get_or_insert(captured);
-            if speed > MUCH_FASTER || captured.since(since) >= LASTING {
+            if share > FAR_MORE || captured.since(since) >= LASTING {
                 return true;
             }
         }
-        speed < SLOWEST || key_frame && !AT_KEY_FRAME.contains(&speed)
+        share < LEAST || key_frame && !AT_KEY_FRAME.contains(&share)
     }
 
-    /// Leaves the coded picture in `coded`, and nothing when the rate control skips it.
+    /// Leaves the coded picture in `coded`, and nothing when the bitrate has nothing left for it.
     pub(super) fn encode(
         &mut self,
         picture: &I420<'_>,
@@ -112,28 +118,36 @@ impl Coder {
         key_frame: bool,
         coded: &mut Vec<u8>,
     ) -> Result<(), EncoderError> {
+        coded.clear();
         let passed = self
             .last_captured
             .map_or(self.format.interval, |last| captured.since(last));
         self.last_captured = Some(captured);
-        let speed = self.clock_speed().min(FASTEST);
-        self.clock += passed.min(LONGEST_PAUSE).mul_f64(speed);
-
+        let passed = passed.min(LONGEST_PAUSE);
+        let Some(wanted) = self.allowance.next(self.aim, passed, key_frame) else {
+            return Ok(());
+        };
+        self.clock += self.bucket.leak_for(wanted);
         if key_frame {
             self.encoder.force_intra_frame();
         }
-        coded.clear();
         let clock = Timestamp::from_millis(self.clock.as_millis() as u64);
         // The picture was checked when it was converted, so this is about the encoder itself.
-        self.encoder
+        let stream = self
+            .encoder
             .encode_at(&Source(picture), clock)
-            .map_err(|error| stopped(&error.to_string()))?
-            .write_vec(coded);
+            .map_err(|error| stopped(&error.to_string()))?;
+        let mut picture_bytes = 0;
+        for layer in (0..stream.num_layers()).filter_map(|index| stream.layer(index)) {
+            for unit in (0..layer.nal_count()).filter_map(|index| layer.nal_unit(index)) {
+                coded.extend_from_slice(unit);
+                picture_bytes += if layer.is_video() { unit.len() } else { 0 };
+            }
+        }
+        // openh264 does not count parameter sets.
+        self.bucket.add(picture_bytes * 8);
+        self.allowance.spend(coded.len() * 8, self.aim);
         Ok(())
-    }
-
-    fn clock_speed(&self) -> f64 {
-        self.aim.as_bps() as f64 / self.opened_for.as_bps() as f64
     }
 }
 
@@ -153,18 +167,48 @@ impl fmt::Debug for Coder {
     }
 }
 
-fn configuration(format: &PictureFormat, bitrate: Bitrate) -> EncoderConfig {
-    let frames_per_second = match format.interval.as_secs_f32() {
+fn open(format: &PictureFormat, bitrate: Bitrate) -> Result<Encoder, EncoderError> {
+    let start = |found: String| EncoderError::Start {
+        encoder: NAME,
+        found,
+    };
+    let (width, height) = (format.size.width, format.size.height);
+    if width.max(height) > LONGEST_SIDE || width.min(height) > LONGEST_SHORT_SIDE {
+        return Err(start(format!(
+            "got a picture of {} when expecting at most {LONGEST_SIDE}x{LONGEST_SHORT_SIDE}",
+            format.size
+        )));
+    }
+    let config = configuration(format, bitrate);
+    Encoder::with_api_config(OpenH264API::from_source(), config)
+        .map_err(|error| start(error.to_string()))
+}
+
+fn frames_per_second(format: &PictureFormat) -> f64 {
+    match format.interval.as_secs_f64() {
         interval if interval > 0.0 => (1.0 / interval).clamp(1.0, 60.0),
         _ => 30.0,
+    }
+}
+
+/// The bitrate of pictures of the same size at the rate that openh264 is told.
+fn told_bitrate(format: &PictureFormat, bitrate: Bitrate) -> f64 {
+    let rate = frames_per_second(format);
+    (bitrate.as_bps() as f64 * rate.min(TOLD_RATE) / rate).round()
+}
+
+fn configuration(format: &PictureFormat, bitrate: Bitrate) -> EncoderConfig {
+    let rate = frames_per_second(format).min(TOLD_RATE);
+    let config = match level::needed(format.size, format.interval, bitrate) {
+        Some(needed) => EncoderConfig::new().level(openh264_level(needed)),
+        None => EncoderConfig::new(),
     };
-    let bitrate = u32::try_from(bitrate.as_bps()).unwrap_or(u32::MAX);
-    EncoderConfig::new()
+    config
         .usage_type(UsageType::CameraVideoRealTime)
         // What every browser must decode (RFC 7742, section 5); openh264 sets the constraint flags.
         .profile(Profile::Baseline)
-        .bitrate(BitRate::from_bps(bitrate))
-        .max_frame_rate(FrameRate::from_hz(frames_per_second))
+        .bitrate(BitRate::from_bps(told_bitrate(format, bitrate) as u32))
+        .max_frame_rate(FrameRate::from_hz(rate as f32))
         .rate_control_mode(RateControlMode::Timestamp)
         // openh264 says on stderr that it cannot hold a bitrate without, and would be right on hard pictures.
         .skip_frames(true)
@@ -179,6 +223,28 @@ fn configuration(format: &PictureFormat, bitrate: Bitrate) -> EncoderConfig {
         .num_threads(1)
         // What `convert` promises. Said in every size: for 720p and up, browsers would guess BT.709.
         .vui(VuiConfig::bt709().matrix_coefficients(MatrixCoefficients::Smpte170M))
+}
+
+/// By itself openh264 would say what the told rate needs.
+fn openh264_level(level: board::Level) -> Level {
+    match level.0 {
+        ..=10 => Level::Level_1_0,
+        11 => Level::Level_1_1,
+        12 => Level::Level_1_2,
+        13 => Level::Level_1_3,
+        20 => Level::Level_2_0,
+        21 => Level::Level_2_1,
+        22 => Level::Level_2_2,
+        30 => Level::Level_3_0,
+        31 => Level::Level_3_1,
+        32 => Level::Level_3_2,
+        40 => Level::Level_4_0,
+        41 => Level::Level_4_1,
+        42 => Level::Level_4_2,
+        50 => Level::Level_5_0,
+        51 => Level::Level_5_1,
+        _ => Level::Level_5_2,
+    }
 }
 
 struct Source<'a>(&'a I420<'a>);
@@ -214,25 +280,29 @@ const LONGEST_SHORT_SIDE: u32 = 2160;
 /// openh264 takes zero for "no time known".
 const CLOCK_START: Duration = Duration::from_secs(1);
 
-/// openh264 takes a longer one for a broken clock, and counts it as one frame.
+/// What a picture after a pause may have does not grow for ever.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// An empty bucket makes pictures at most half as large again as the bitrate says; 1.25 was measured to be reached.
-const FASTEST: f64 = 1.25;
+/// Pictures a second, as openh264 is told: its bucket has room for half a second's, and four are soon filled. With fewer it would aim key
+/// frames at one picture's bits instead of four's.
+const TOLD_RATE: f64 = 8.0;
+
+/// Of what it was opened for: pictures come out a little larger than they are aimed at.
+const REACHED: f64 = 1.1;
 
 /// A rate that rises further is waited for, because a key frame costs a third of a second of standstill on a narrow link, and what an
 /// estimate tries for a moment is often taken back. Far more is worth it at once.
-const MUCH_FASTER: f64 = 2.5;
+const FAR_MORE: f64 = 2.5;
 const LASTING: Duration = Duration::from_secs(1);
 
-/// Slower, the pictures that the encoder aims at are much too large for the bucket, and most are skipped.
-const SLOWEST: f64 = 0.18;
+/// A millisecond of openh264's clock, the least that passes, is half of a picture then.
+const LEAST: f64 = 0.016;
 
 /// A key frame is made for what the encoder was opened for: close above is small enough, and leaves nothing to win. Far down it is what
 /// a queue is drained with, at 0.4 of what comes before and after it, and at less while much is repaired: a key frame for so little costs
 /// a second one when the rate returns, and its queue. The price is a third more for that one, 10 kB in place of 8 at 360p.
 const AT_KEY_FRAME: std::ops::RangeInclusive<f64> = 0.2..=1.0;
 
-/// The rate may rise by three quarters (1.25 times this) before it costs a key frame, which is a third of a second of standstill on a narrow
-/// link. Opened for more, the encoder makes larger ones.
-const ROOM: f64 = 1.4;
+/// The rate may rise by three quarters (1.1 times this) before it costs a key frame, which is a third of a second of standstill on a narrow link.
+/// Opened for more, the encoder makes larger ones.
+const ROOM: f64 = 1.6;
