@@ -59,6 +59,8 @@ pub struct Sending<P> {
     newest: Option<u64>,
     /// Units are left out up to a key frame.
     waits: bool,
+    /// The newest key frame, up to the report that tells what became of it.
+    key_frame: Option<KeyFrame>,
     keep_alive: Instant,
     /// The browser reports on every packet; otherwise nothing is known of the link.
     is_reported: bool,
@@ -75,8 +77,15 @@ pub struct Sending<P> {
 
 #[derive(Clone, Copy, Debug)]
 enum Outgoing<P> {
-    New(P),
+    New { packet: P, ends_key_frame: bool },
     Again(u64, P),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum KeyFrame {
+    Leaves,
+    /// The transport-wide number of its last packet.
+    Left(u16),
 }
 
 impl<P: Payload> Sending<P> {
@@ -88,6 +97,7 @@ impl<P: Payload> Sending<P> {
             transport: FIRST_TRANSPORT_NUMBER,
             newest: None,
             waits: true,
+            key_frame: None,
             keep_alive: now,
             is_reported: true,
             heard: None,
@@ -114,13 +124,25 @@ impl<P: Payload> Sending<P> {
         if self.waits && !key_frame {
             return Pushed::Skipped { units: 1 };
         }
-        let packets = packets.into_iter().map(|packet| {
+        let mut packets = packets.into_iter().peekable();
+        let packets = std::iter::from_fn(|| {
+            let packet = packets.next()?;
             let bytes = packet.bytes() + HEADERS;
-            (Outgoing::New(packet), bytes)
+            let ends_key_frame = key_frame && packets.peek().is_none();
+            let outgoing = Outgoing::New {
+                packet,
+                ends_key_frame,
+            };
+            Some((outgoing, bytes))
         });
         let pushed = self.pacer.push_unit(packets, key_frame);
         match pushed {
-            Pushed::Queued => self.waits = false,
+            Pushed::Queued => {
+                self.waits = false;
+                if key_frame {
+                    self.key_frame = Some(KeyFrame::Leaves);
+                }
+            }
             Pushed::Skipped { .. } => {
                 self.repair.skip();
                 self.waits = true;
@@ -140,12 +162,24 @@ impl<P: Payload> Sending<P> {
         }
     }
 
+    /// The browser has lost the picture. True when it needs another key frame: while one is on its way, the browser does not know of it
+    /// yet, and a second one would only make both late. On a link that a key frame takes 200 ms of, Chromium asks for another before the
+    /// first is there.
+    pub fn picture_lost(&self) -> bool {
+        !self.is_reported || self.is_silent() || self.key_frame.is_none()
+    }
+
     /// The browser's report on packets by their transport-wide numbers.
     pub fn report(&mut self, arrivals: &[Arrival], now: Instant) {
         if !self.is_reported {
             return;
         }
         self.hear(now);
+        if let (Some(KeyFrame::Left(end)), Some(newest)) = (self.key_frame, arrivals.last())
+            && newest.sequence.wrapping_sub(end) <= u16::MAX / 2
+        {
+            self.key_frame = None;
+        }
         let was_silent = self.estimator.is_silent();
         self.estimator.feedback(arrivals.iter().copied(), now);
         if was_silent && !self.estimator.is_silent() {
@@ -176,9 +210,7 @@ impl<P: Payload> Sending<P> {
             self.follow();
         }
         self.pacer.hold(false);
-        self.pacer.clear();
-        self.repair.skip();
-        self.waits = true;
+        self.forget_pictures();
     }
 
     /// What leaves now. To be called until it is `None`.
@@ -326,14 +358,20 @@ impl<P: Payload> Sending<P> {
 
     fn keep_alive(&mut self, now: Instant) -> Option<Departure<P>> {
         self.pacer.hold(true);
-        self.pacer.clear();
-        self.repair.skip();
-        self.waits = true;
+        self.forget_pictures();
         if now < self.keep_alive {
             return None;
         }
         self.keep_alive = now + KEEP_ALIVE;
         Some(self.pad(0, None, now))
+    }
+
+    /// What is on its way or waits is of no use any more.
+    fn forget_pictures(&mut self) {
+        self.pacer.clear();
+        self.repair.skip();
+        self.waits = true;
+        self.key_frame = None;
     }
 
     fn depart(
@@ -343,9 +381,15 @@ impl<P: Payload> Sending<P> {
         now: Instant,
     ) -> Departure<P> {
         match packet {
-            Outgoing::New(packet) => {
+            Outgoing::New {
+                packet,
+                ends_key_frame,
+            } => {
                 let payload = packet.bytes();
                 let transport = self.number(payload + HEADERS, payload, probe, now);
+                if ends_key_frame {
+                    self.key_frame = Some(KeyFrame::Left(transport));
+                }
                 let number = self.repair.sent(packet.clone(), transport, now);
                 self.newest = Some(number);
                 Departure::Media {

@@ -11,8 +11,7 @@ impl Payload for Packet {
     }
 }
 
-/// A viewer whose way loses every tenth packet, as it reports every 50 ms, up to now.
-fn lossy(start: Instant) -> (Sending<Packet>, Instant) {
+fn sending(is_reported: bool, start: Instant) -> Sending<Packet> {
     let rate = Bitrate::kbps(4000);
     let range = EstimateRange {
         least: rate,
@@ -20,7 +19,13 @@ fn lossy(start: Instant) -> (Sending<Packet>, Instant) {
         most: rate,
     };
     let mut sending = Sending::new(range, start);
-    sending.agree(true, true);
+    sending.agree(is_reported, true);
+    sending
+}
+
+/// A viewer whose way loses every tenth packet, as it reports every 50 ms, up to now.
+fn lossy(start: Instant) -> (Sending<Packet>, Instant) {
+    let mut sending = sending(true, start);
     let mut now = start;
     for frame in 0..FRAMES {
         let transports = leave(&mut sending, frame, now, 50);
@@ -84,6 +89,35 @@ fn what_a_lost_report_was_about_is_sent_again_with_the_next_report() {
         "{again} of {}",
         unreported.len()
     );
+}
+
+#[test]
+fn picture_lost_while_a_key_frame_is_on_its_way_needs_no_other() {
+    let start = Instant::now();
+    let mut sending = sending(true, start);
+    assert!(sending.picture_lost(), "there was none yet");
+
+    let key_frame = leave(&mut sending, 0, start, 60);
+    assert!(!sending.picture_lost());
+    let now = start + Duration::from_millis(60);
+    let (first, rest) = key_frame.split_at(10);
+    sending.report(&report(first, now - start, usize::MAX), now);
+    assert!(!sending.picture_lost(), "half of it is still on its way");
+    sending.report(&report(rest, now - start, 9), now);
+    assert!(sending.picture_lost(), "it is there, or lost");
+
+    leave(&mut sending, 0, now, 60);
+    assert!(!sending.picture_lost());
+    sending.route_changed(now);
+    assert!(sending.picture_lost(), "it went the old way");
+}
+
+#[test]
+fn browser_that_reports_nothing_gets_each_key_frame_it_asks_for() {
+    let start = Instant::now();
+    let mut sending = sending(false, start);
+    leave(&mut sending, 0, start, 60);
+    assert!(sending.picture_lost());
 }
 
 const FRAMES: u32 = 20;

@@ -240,7 +240,9 @@ impl Stream {
         let packet = packet.as_any();
         if packet.is::<PictureLossIndication>() || packet.is::<FullIntraRequest>() {
             lock(&self.shared).statistics.picture_losses += 1;
-            self.report(Report::PictureLost);
+            if self.sending.picture_lost() {
+                self.report(Report::PictureLost);
+            }
         } else if let Some(report) = packet.downcast_ref::<TransportLayerCc>() {
             self.arrivals.clear();
             reports::arrivals(report, &mut self.browser_clock, &mut self.arrivals);
