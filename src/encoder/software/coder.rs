@@ -123,7 +123,8 @@ impl Coder {
             .last_captured
             .map_or(self.format.interval, |last| captured.since(last));
         self.last_captured = Some(captured);
-        let passed = passed.min(LONGEST_PAUSE);
+        // Some cameras stamp two pictures alike.
+        let passed = passed.max(self.format.interval / 8).min(LONGEST_PAUSE);
         let Some(wanted) = self.allowance.next(self.aim, passed, key_frame) else {
             return Ok(());
         };
@@ -199,11 +200,10 @@ fn told_bitrate(format: &PictureFormat, bitrate: Bitrate) -> f64 {
 
 fn configuration(format: &PictureFormat, bitrate: Bitrate) -> EncoderConfig {
     let rate = frames_per_second(format).min(TOLD_RATE);
-    let config = match level::needed(format.size, format.interval, bitrate) {
-        Some(needed) => EncoderConfig::new().level(openh264_level(needed)),
-        None => EncoderConfig::new(),
-    };
-    config
+    let level = level::needed(format.size, format.interval, bitrate);
+    EncoderConfig::new()
+        // By itself openh264 would say what the told rate needs.
+        .level(level.map_or(Level::Level_5_2, openh264_level))
         .usage_type(UsageType::CameraVideoRealTime)
         // What every browser must decode (RFC 7742, section 5); openh264 sets the constraint flags.
         .profile(Profile::Baseline)
@@ -225,7 +225,6 @@ fn configuration(format: &PictureFormat, bitrate: Bitrate) -> EncoderConfig {
         .vui(VuiConfig::bt709().matrix_coefficients(MatrixCoefficients::Smpte170M))
 }
 
-/// By itself openh264 would say what the told rate needs.
 fn openh264_level(level: board::Level) -> Level {
     match level.0 {
         ..=10 => Level::Level_1_0,
