@@ -15,8 +15,11 @@
 //!
 //! Every packet that leaves has the next transport-wide number, repairs and padding too: they fill the link like any other.
 
+mod reports;
+
 use std::time::{Duration, Instant};
 
+use self::reports::Reports;
 use crate::media::Bitrate;
 use crate::media::congestion::{Arrival, EstimateRange, Estimator, ProbeId, SentPacket};
 use crate::media::pacer::{self, Pacer, Pushed, Room};
@@ -64,12 +67,7 @@ pub struct Sending<P> {
     keep_alive: Instant,
     /// The browser reports on every packet; otherwise nothing is known of the link.
     is_reported: bool,
-    /// The newest report, and how far apart they come.
-    heard: Option<(Instant, Duration)>,
-    /// The first transport-wide number that no report was about.
-    reported_to: Option<u16>,
-    /// What no report told of was sent again since.
-    is_guessed: bool,
+    reports: Reports,
     /// A browser without RTX has no use for packets that carry nothing new.
     may_pad: bool,
     sent_bytes: u64,
@@ -100,9 +98,7 @@ impl<P: Payload> Sending<P> {
             key_frame: None,
             keep_alive: now,
             is_reported: true,
-            heard: None,
-            reported_to: None,
-            is_guessed: false,
+            reports: Reports::default(),
             may_pad: true,
             sent_bytes: 0,
         }
@@ -174,7 +170,7 @@ impl<P: Payload> Sending<P> {
         if !self.is_reported {
             return;
         }
-        self.hear(now);
+        let left_out = self.reports.hear(arrivals, now);
         if let (Some(KeyFrame::Left(end)), Some(newest)) = (self.key_frame, arrivals.last())
             && newest.sequence.wrapping_sub(end) <= u16::MAX / 2
         {
@@ -189,7 +185,13 @@ impl<P: Payload> Sending<P> {
         for arrived in arrivals.iter().filter(|arrival| arrival.at.is_some()) {
             self.repair.arrived(arrived.sequence);
         }
-        self.repair_unreported(arrivals, now);
+        if self.likely_loses() {
+            for sequence in left_out {
+                if let Some(number) = self.repair.carried(sequence) {
+                    self.repair_with(number, 1, now);
+                }
+            }
+        }
         for lost in arrivals.iter().filter(|arrival| arrival.at.is_none()) {
             if let Some(number) = self.repair.carried(lost.sequence) {
                 self.repair(number, now);
@@ -288,48 +290,15 @@ impl<P: Payload> Sending<P> {
         self.sent_bytes
     }
 
-    /// What lies between two reports was in a third, which is lost: what it was about may be, too, and the NACK.
-    fn repair_unreported(&mut self, arrivals: &[Arrival], now: Instant) {
-        let (Some(first), Some(last)) = (arrivals.first(), arrivals.last()) else {
-            return;
-        };
-        let next = last.sequence.wrapping_add(1);
-        let expected = *self.reported_to.get_or_insert(first.sequence);
-        if next.wrapping_sub(expected) > u16::MAX / 2 {
-            // Older than the one before: late, not lost.
-            return;
-        }
-        self.reported_to = Some(next);
-        let unreported = first.sequence.wrapping_sub(expected);
-        if unreported > MOST_UNREPORTED || !self.likely_loses() {
-            return;
-        }
-        for sequence in (0..unreported).map(|ahead| expected.wrapping_add(ahead)) {
-            if let Some(number) = self.repair.carried(sequence) {
-                self.repair_with(number, 1, now);
-            }
-        }
-    }
-
     /// So much that reports are lost, too.
     fn likely_loses(&self) -> bool {
         self.estimator.likely_random_loss() > GUESSED_ABOVE
     }
 
-    fn hear(&mut self, now: Instant) {
-        let usual = match self.heard {
-            Some((last, usual)) => (usual * 7 + (now - last).min(LONGEST_BETWEEN_REPORTS)) / 8,
-            None => LONGEST_BETWEEN_REPORTS,
-        };
-        self.heard = Some((now, usual));
-        self.is_guessed = false;
-    }
-
     /// When a report must be lost.
     fn overdue(&self) -> Option<Instant> {
-        let (last, usual) = self.heard?;
-        let guesses = self.is_reported && !self.is_guessed && self.likely_loses();
-        guesses.then(|| last + usual.mul_f64(OVERDUE))
+        let guesses = self.is_reported && self.likely_loses();
+        self.reports.overdue().filter(|_| guesses)
     }
 
     /// A report is lost, and perhaps the NACK that would have told the same: what they were about is sent again before anybody asks.
@@ -337,7 +306,7 @@ impl<P: Payload> Sending<P> {
         if self.overdue().is_none_or(|at| now < at) {
             return;
         }
-        self.is_guessed = true;
+        self.reports.guessed();
         let round_trip = self.estimator.smoothed_round_trip();
         for number in self.repair.unheard_of(round_trip, now) {
             self.repair_with(number, 1, now);
@@ -480,15 +449,6 @@ const KEEP_ALIVE: Duration = Duration::from_millis(100);
 
 /// Below it a lost report seldom hides a lost packet.
 const GUESSED_ABOVE: f64 = 0.02;
-
-/// A quarter of a second at 4 Mbit/s, two reports. What comes after more than that comes after an outage, not after a lost report.
-const MOST_UNREPORTED: u16 = 100;
-
-/// Of the usual distance between reports. Sooner, and jitter is taken for a loss; the price is as much of the rate as reports are lost.
-const OVERDUE: f64 = 1.3;
-
-/// Chromium's reports are 50 to 250 ms apart.
-const LONGEST_BETWEEN_REPORTS: Duration = Duration::from_millis(250);
 
 /// What a key frame takes to leave.
 const USUAL_DELAY: Duration = Duration::from_millis(100);
