@@ -33,8 +33,8 @@ pub struct EncoderSettings {
 /// One frame waits while another is coded; a third is handed back. Dropping the encoder waits for the frame that is being
 /// coded, and for nothing else.
 ///
-/// A frame has no access unit when openh264 skips it: half a second of bits is then still to be sent although it already
-/// codes as coarsely as it can (720p of fast motion at 300 kbps). More pictures would only arrive later.
+/// A frame has no access unit when half a second of bits is still to be sent although openh264 already codes as coarsely as it can
+/// (720p of fast motion at 300 kbps). More pictures would only arrive later.
 #[derive(Debug)]
 pub struct SoftwareEncoder {
     format: PictureFormat,
