@@ -62,6 +62,21 @@ impl TestCard {
             sequence: 0,
         })
     }
+
+    /// The picture of any moment, be it simulated, with what the wall clock shows then; `None` while every slot is lent.
+    pub fn picture(
+        &self,
+        sequence: u32,
+        captured: MediaTime,
+        since_epoch: Duration,
+    ) -> Option<Frame> {
+        let strip = Strip {
+            frame: sequence,
+            captured_unix_ms: since_epoch.as_millis() as u64,
+        };
+        let lease = self.slots.lend(|memory| self.card.draw(memory, strip))?;
+        Some(Frame::new(self.format, captured, sequence, lease))
+    }
 }
 
 impl Camera for TestCard {
@@ -76,12 +91,7 @@ impl Camera for TestCard {
         let sequence = self.sequence.wrapping_add(ticks.count - 1);
         self.sequence = sequence.wrapping_add(1);
 
-        let strip = Strip {
-            frame: sequence,
-            captured_unix_ms: unix_time(ticks.last).as_millis() as u64,
-        };
-        let lease = self.slots.lend(|memory| self.card.draw(memory, strip));
-        Ok(lease.map(|lease| Frame::new(self.format, ticks.last, sequence, lease)))
+        Ok(self.picture(sequence, ticks.last, unix_time(ticks.last)))
     }
 }
 

@@ -3,6 +3,7 @@
 mod allowance;
 mod bucket;
 mod coder;
+mod frame_coder;
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
@@ -10,15 +11,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 
-use bytes::BytesMut;
-use tracing::{debug, warn};
-
-use self::coder::Coder;
-use super::convert::Converter;
-use super::convert::halved::{Halver, halved};
+pub use self::frame_coder::{FrameCoder, Order};
 use super::outbox::Outbox;
 use super::{Another, Encoder, EncoderError, Submitted};
-use crate::media::h264::Conditioner;
 use crate::media::rate::EncoderLimits;
 use crate::media::{AccessUnit, Bitrate, Frame, PictureFormat};
 
@@ -66,7 +61,7 @@ impl SoftwareEncoder {
             found: error.to_string(),
         };
         let bitrate = taken(settings.bitrate);
-        let worker = Worker::new(format, bitrate)?;
+        let coder = FrameCoder::open(format, bitrate)?;
         let shared = Arc::new(Shared {
             outbox: Outbox::new().map_err(start)?,
             bitrate: AtomicU64::new(bitrate.as_bps()),
@@ -79,7 +74,7 @@ impl SoftwareEncoder {
             .name("encode".into())
             .spawn({
                 let shared = Arc::clone(&shared);
-                move || worker.run(&jobs, &shared)
+                move || work(coder, &jobs, &shared)
             })
             .map_err(start)?;
         Ok(Self {
@@ -170,118 +165,33 @@ impl Drop for SoftwareEncoder {
     }
 }
 
-/// What lives on the encoder's thread.
-struct Worker {
-    format: PictureFormat,
-    converter: Converter,
-    halver: Halver,
-    is_halved: bool,
-    coder: Coder,
-    conditioner: Conditioner,
-    /// Asked for, and not come out yet.
-    owes_key_frame: bool,
-    /// What openh264 wrote of the newest frame.
-    coded: Vec<u8>,
-    /// Its memory is used again when no viewer needs the units in it any more.
-    memory: BytesMut,
-}
-
-impl Worker {
-    fn new(format: PictureFormat, bitrate: Bitrate) -> Result<Self, EncoderError> {
-        Ok(Self {
-            format,
-            converter: Converter::new(format)?,
-            halver: Halver::default(),
-            is_halved: false,
-            coder: Coder::open(format, bitrate)?,
-            conditioner: Conditioner::new(),
-            owes_key_frame: true,
-            coded: Vec::new(),
-            memory: BytesMut::new(),
-        })
-    }
-
-    fn run(mut self, jobs: &Receiver<Job>, shared: &Shared) {
-        // Also when a panic unwinds through here.
-        let _told = TellStopped(&shared.outbox);
-        for job in jobs {
-            if shared.stopping.load(Ordering::Relaxed) {
-                return;
-            }
-            self.owes_key_frame |= job.key_frame;
-            let bitrate = Bitrate::bps(shared.bitrate.load(Ordering::Relaxed));
-            let is_halved = shared.is_halved.load(Ordering::Relaxed);
-            let result = self
-                .resize(is_halved, bitrate)
-                .and_then(|()| self.encode(job.frame, bitrate));
-            let written = self.converter.converted_bytes() + self.halver.written_bytes();
-            shared.converted_bytes.store(written, Ordering::Relaxed);
-            match result {
-                Ok(Some(unit)) => shared.outbox.push(Ok(unit)),
-                Ok(None) => {}
-                Err(error) => {
-                    let is_passing = error.is_passing();
-                    shared.outbox.push(Err(error));
-                    if !is_passing {
-                        return;
-                    }
+/// On the encoder's thread, up to the end of the jobs.
+fn work(mut coder: FrameCoder, jobs: &Receiver<Job>, shared: &Shared) {
+    // Also when a panic unwinds through here.
+    let _told = TellStopped(&shared.outbox);
+    for job in jobs {
+        if shared.stopping.load(Ordering::Relaxed) {
+            return;
+        }
+        let order = Order {
+            bitrate: Bitrate::bps(shared.bitrate.load(Ordering::Relaxed)),
+            key_frame: job.key_frame,
+            is_halved: shared.is_halved.load(Ordering::Relaxed),
+        };
+        let result = coder.encode(job.frame, order);
+        let copied = coder.copied_bytes();
+        shared.converted_bytes.store(copied, Ordering::Relaxed);
+        match result {
+            Ok(Some(unit)) => shared.outbox.push(Ok(unit)),
+            Ok(None) => {}
+            Err(error) => {
+                let is_passing = error.is_passing();
+                shared.outbox.push(Err(error));
+                if !is_passing {
+                    return;
                 }
             }
         }
-    }
-
-    fn resize(&mut self, is_halved: bool, bitrate: Bitrate) -> Result<(), EncoderError> {
-        if is_halved == self.is_halved {
-            return Ok(());
-        }
-        let size = match is_halved {
-            true => halved(self.format.size),
-            false => self.format.size,
-        };
-        debug!(%size, "encoder opens anew for its size");
-        self.coder.open_for_size(size, bitrate)?;
-        self.is_halved = is_halved;
-        self.owes_key_frame = true;
-        Ok(())
-    }
-
-    fn encode(
-        &mut self,
-        frame: Frame,
-        bitrate: Bitrate,
-    ) -> Result<Option<AccessUnit>, EncoderError> {
-        let (captured, sequence) = (frame.captured, frame.sequence);
-        self.coder.aim(bitrate, captured, self.owes_key_frame)?;
-        let whole = self.converter.convert(&frame)?;
-        let picture = match self.is_halved {
-            true => self.halver.halve(&whole),
-            false => whole,
-        };
-        self.coder
-            .encode(&picture, captured, self.owes_key_frame, &mut self.coded)?;
-        drop(frame);
-        if self.coded.is_empty() {
-            debug!(sequence, %bitrate, "encoder skips a frame to hold its bitrate");
-            return Ok(None);
-        }
-        let conditioned = self
-            .conditioner
-            .condition(&self.coded, &mut self.memory)
-            .map_err(|error| EncoderError::Frame {
-                sequence,
-                found: error.to_string(),
-            })?;
-        if let Some(surprise) = self.conditioner.take_surprise() {
-            warn!(%surprise, "openh264's stream is unusual");
-        }
-        self.owes_key_frame &= !conditioned.key_frame;
-        let data = self.memory.split().freeze();
-        Ok(conditioned.has_picture.then_some(AccessUnit {
-            data,
-            key_frame: conditioned.key_frame,
-            captured,
-            sequence,
-        }))
     }
 }
 
