@@ -88,6 +88,64 @@ fn long_queue_of_a_modem_stays_empty() {
     reaches(&figures::bufferbloat());
 }
 
+/// A model of an encoder hides what a real one does: key frames that become no smaller, a rate that is followed late, pictures left out.
+#[cfg(feature = "software-encoder")]
+mod with_openh264 {
+    use super::*;
+    use emulator::encoder::Kind;
+
+    fn coded(scenario: impl Fn(u64) -> Scenario) -> Vec<Seen> {
+        runs_of(3, |seed| {
+            let mut scenario = scenario(seed);
+            scenario.encoder = Kind::OpenH264;
+            scenario.lateness = BUSY;
+            run(scenario).remove(0)
+        })
+    }
+
+    /// The last two are on their way.
+    fn missing(seen: &Seen) -> f64 {
+        f64::from(seen.frames) - seen.screen.shown.len() as f64 - 2.0
+    }
+
+    #[test]
+    fn first_queue_on_a_narrow_link_is_drained_without_a_picture_left_out() {
+        for kbps in [1000, 600] {
+            let seen = coded(|seed| {
+                let rate = Trace::constant(f64::from(kbps) * 1e3);
+                scenarios::one(seed, scenarios::link(rate, 1000), 8)
+            });
+            let link = format!("{kbps} kbit/s");
+            let missing = report(&link, "pictures that are missing", &seen, missing);
+            let still = report(&link, "standing still, s of 8", &seen, |it| {
+                it.frozen(0.5, 8.0).as_secs_f64()
+            });
+            let queue = report(&link, "standing queue after 3 s, s", &seen, |it| {
+                it.standing_queue(3.0, 8.0).as_secs_f64()
+            });
+            assert!(missing.most <= 3.0);
+            assert!(still.most <= 0.2);
+            assert!(queue.most <= 0.1);
+        }
+    }
+
+    #[test]
+    fn link_that_narrows_is_followed_with_few_pictures_left_out() {
+        let seen = coded(|seed| {
+            let rate = Trace::steps(&[(0.0, 4e6), (2.0, 0.5e6)]);
+            scenarios::one(seed, scenarios::link(rate, 300), 8)
+        });
+        let latency = report("narrows", "latency from 2 s after it on, s", &seen, |it| {
+            it.latency(1.0, 4.0, 8.0).as_secs_f64()
+        });
+        let still = report("narrows", "standing still, s of 8", &seen, |it| {
+            it.frozen(0.5, 8.0).as_secs_f64()
+        });
+        assert!(latency.most <= 0.3);
+        assert!(still.most <= 1.0);
+    }
+}
+
 #[test]
 fn jitter_is_not_taken_for_a_queue() {
     reaches(&figures::jitter());

@@ -1,25 +1,16 @@
-//! An encoder: follows its target with a lag and with noise, pays a key frame back over the frames that follow.
+//! What makes the pictures: a model of an encoder, or openh264 itself with the test card.
 
-use std::time::Instant;
+mod model;
+#[cfg(feature = "software-encoder")]
+mod openh264;
 
-use rand::SeedableRng;
-use rand::rngs::StdRng;
+use std::time::{Duration, Instant};
 
-use super::FRAME;
-use super::traces::normal;
+use rovercast::media::Bitrate;
 
-#[derive(Debug)]
-pub struct Encoder {
-    /// The target that is being followed, and the one that comes into force with the next frame.
-    rate: f64,
-    next_rate: f64,
-    /// Bytes above what the target allowed so far.
-    debt: f64,
-    /// Of the target, what the scene needs at most: 1 for motion everywhere.
-    pub needs: f64,
-    frames: u32,
-    random: StdRng,
-}
+pub use model::Model;
+#[cfg(feature = "software-encoder")]
+use openh264::OpenH264;
 
 #[derive(Clone, Copy, Debug)]
 pub struct Frame {
@@ -29,47 +20,30 @@ pub struct Frame {
     pub captured: Instant,
 }
 
-impl Encoder {
-    pub fn new(rate: f64, seed: u64) -> Self {
-        Self {
-            rate,
-            next_rate: rate,
-            debt: 0.0,
-            needs: f64::MAX,
-            frames: 0,
-            random: StdRng::seed_from_u64(seed),
-        }
-    }
-
-    pub fn set_bitrate(&mut self, rate: f64) {
-        self.next_rate = rate;
-    }
-
-    pub fn encode(&mut self, key_frame: bool, captured: Instant) -> Frame {
-        let key_frame = key_frame || self.frames == 0;
-        let per_frame = self.rate.min(self.needs) / 8.0 * FRAME.as_secs_f64();
-        self.rate = self.next_rate;
-        let noise = (NOISE * normal(&mut self.random)).exp();
-        let size = match key_frame {
-            true => per_frame * KEY_FRAME * noise,
-            // Half a second pays a debt back, never with more than half of each frame.
-            false => {
-                per_frame * noise - (self.debt / 15.0).clamp(-per_frame / 2.0, per_frame / 2.0)
-            }
-        };
-        self.debt = (self.debt + size - per_frame).clamp(-4.0 * per_frame, 20.0 * per_frame);
-        self.frames += 1;
-        Frame {
-            number: self.frames,
-            bytes: (size as usize).max(60),
-            key_frame,
-            captured,
-        }
-    }
+/// Which of them.
+#[derive(Clone, Copy, Debug)]
+pub enum Kind {
+    /// A run of a minute takes milliseconds.
+    Model,
+    /// Five seconds, but sizes and quirks are real.
+    #[cfg(feature = "software-encoder")]
+    OpenH264,
 }
 
-/// Rate control of hardware misses a frame's size by a fifth, mostly.
-const NOISE: f64 = 0.2;
+/// One of them.
+pub trait Encoder {
+    /// Whenever the links are looked at: what they leave for it, and the target when that moved. The scene `needs` no more, which only a
+    /// model has to be told.
+    fn steer(&mut self, target: Option<Bitrate>, left: Bitrate, needs: f64, now: Instant);
 
-/// A key frame whose size is limited by the rate control, in usual frames.
-const KEY_FRAME: f64 = 5.0;
+    /// `None`: left out.
+    fn encode(&mut self, key_frame: bool, now: Instant, since_start: Duration) -> Option<Frame>;
+}
+
+pub fn open(kind: Kind, rate: f64, seed: u64) -> Box<dyn Encoder> {
+    match kind {
+        Kind::Model => Box::new(Model::new(rate, seed)),
+        #[cfg(feature = "software-encoder")]
+        Kind::OpenH264 => Box::new(OpenH264::new(rate, seed)),
+    }
+}

@@ -19,7 +19,7 @@ use str0m::net::{Protocol, Receive};
 use str0m::rtp::RtpWrite;
 use str0m::{Candidate, Event, Input, Output, Rtc};
 
-use super::encoder::{Encoder, Frame};
+use super::encoder::{Frame, Model};
 use super::link::Link;
 use super::neighbour::{self, Neighbour};
 use super::screen::Screen;
@@ -55,7 +55,7 @@ struct Reference {
     timeouts: [Instant; 2],
     there: Link,
     back: Link,
-    encoder: Encoder,
+    encoder: Model,
     gate: KeyFrameGate,
     payload_type: Pt,
     sequence: u64,
@@ -113,7 +113,7 @@ impl Reference {
             timeouts: [origin; 2],
             there: Link::new(viewer.there, origin, scenario.seed.wrapping_mul(31)),
             back: Link::new(viewer.back, origin, scenario.seed.wrapping_mul(31) + 1),
-            encoder: Encoder::new(start * MEDIA_SHARE, scenario.seed),
+            encoder: Model::new(start * MEDIA_SHARE, scenario.seed),
             gate: KeyFrameGate::new(KEY_FRAME_SPACING),
             payload_type,
             sequence: 1000,
@@ -190,7 +190,7 @@ impl Reference {
         let target = (self.estimate * MEDIA_SHARE).min(self.scenario.range.most.as_bps() as f64);
         self.encoder.set_bitrate(target);
         self.encoder.needs = (self.scenario.scene)((now - self.origin).as_secs_f64());
-        let frame = self.encoder.encode(self.gate.take(now), now);
+        let frame = self.encoder.picture(self.gate.take(now), now);
         self.frames += 1;
         self.schedule(now + ms(15), Happening::Coded(frame));
         self.watch_picture();

@@ -6,6 +6,7 @@ use rovercast::media::Bitrate;
 use rovercast::media::congestion::EstimateRange;
 use rovercast::media::rate::EncoderLimits;
 
+use super::encoder::Kind;
 use super::link::{LinkSettings, Loss};
 use super::ms;
 use super::traces::Trace;
@@ -37,6 +38,7 @@ pub fn of_viewers(seed: u64, viewers: Vec<ViewerSettings>, seconds: u64) -> Scen
             ..EncoderLimits::ANY
         },
         viewers,
+        encoder: Kind::Model,
         scene: |_| f64::MAX,
         lateness: Duration::ZERO,
     }

@@ -13,7 +13,7 @@ use rovercast::media::rate::{
 };
 
 use super::browser::Browser;
-use super::encoder::{Encoder, Frame};
+use super::encoder::{self, Encoder, Frame, Kind};
 use super::link::{Link, LinkSettings};
 use super::neighbour::{self, Neighbour};
 use super::seen::{Sample, Seen};
@@ -27,7 +27,8 @@ pub struct Scenario {
     pub range: EstimateRange,
     pub limits: EncoderLimits,
     pub viewers: Vec<ViewerSettings>,
-    /// What the scene needs, by second.
+    pub encoder: Kind,
+    /// What the scene needs, by second; a model follows it.
     pub scene: fn(f64) -> f64,
     /// Timers of the robot are late by up to so much: it does other things, too.
     pub lateness: Duration,
@@ -96,7 +97,7 @@ struct World {
     now: Instant,
     events: BinaryHeap<Entry>,
     count: u64,
-    encoder: Encoder,
+    encoder: Box<dyn Encoder>,
     gate: KeyFrameGate,
     paths: Vec<Path>,
     frames: u32,
@@ -153,7 +154,11 @@ impl World {
             now,
             events: BinaryHeap::new(),
             count: 0,
-            encoder: Encoder::new(scenario.range.start.as_bps() as f64 * 0.93, scenario.seed),
+            encoder: encoder::open(
+                scenario.encoder,
+                scenario.range.start.as_bps() as f64 * 0.93,
+                scenario.seed,
+            ),
             gate: KeyFrameGate::new(KEY_FRAME_SPACING),
             paths: paths.collect(),
             frames: 0,
@@ -240,18 +245,21 @@ impl World {
             .filter(answering)
             .map(|(index, path)| (index, path.sender.media()))
             .collect();
-        if let Some(target) = self.shared.update(&rates, now) {
-            self.encoder.set_bitrate(target.as_bps() as f64);
-        }
-        self.encoder.needs = (self.scenario.scene)((now - self.origin).as_secs_f64());
+        let target = self.shared.update(&rates, now);
+        let since_start = now - self.origin;
+        let needs = (self.scenario.scene)(since_start.as_secs_f64());
+        self.encoder.steer(target, self.shared.left(), needs, now);
         for path in &mut self.paths {
             let wants = std::mem::take(&mut path.sender.wants_key_frame);
             if wants && path.budget.request(now) || path.budget.handle_timeout(now) {
                 self.gate.request(now);
             }
         }
-        let frame = self.encoder.encode(self.gate.take(now), now);
         self.frames += 1;
+        let wants = self.gate.take(now);
+        let Some(frame) = self.encoder.encode(wants, now, since_start) else {
+            return;
+        };
         if frame.key_frame {
             for path in &mut self.paths {
                 path.budget.key_frame_made();
