@@ -52,6 +52,7 @@ const RINGS: &[(Ring, &[&str])] = &[
             "viewer::picture",
             "viewer::reach",
             "viewer::sending",
+            "viewer::sending::*",
             "viewer::signalled",
             "viewer::webrtc::demultiplexer",
         ],

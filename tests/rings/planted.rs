@@ -62,6 +62,7 @@ fn core_that_stays_pure_is_left_alone() {
         use std::time::{Duration, Instant};
         const TEXT: &str = "tokio::spawn \" std::fs::read";
         const RAW: &str = r#"unsafe { "rustix" }"#;
+        fn items() -> impl Iterator<Item = u8> + use<> { [1].into_iter() }
         fn quote<'a>(c: &'a char) -> bool { *c == '"' || *c == '\'' }
         #[cfg(test)]
         use std::fs;

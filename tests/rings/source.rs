@@ -26,7 +26,8 @@ impl Source {
         while at < tokens.len() {
             match &*tokens[at].text {
                 "unsafe" => source.unsafe_lines.push(tokens[at].line),
-                "use" => {
+                // `use<'a>` in a return type captures a lifetime, and imports nothing.
+                "use" if tokens.get(at + 1).is_some_and(|next| next.text != "<") => {
                     source.use_tree(&tokens, &mut (at + 1), &[], false);
                     while at + 1 < tokens.len() && tokens[at].text != ";" {
                         at += 1;
