@@ -61,9 +61,12 @@ impl Coder {
         size: Size,
         bitrate: Bitrate,
     ) -> Result<(), EncoderError> {
-        self.format.size = size;
+        let format = PictureFormat {
+            size,
+            ..self.format
+        };
         self.aim_at(bitrate);
-        self.open_anew(with_room(&self.format, bitrate))
+        self.open_anew(format, with_room(&format, bitrate))
     }
 
     /// Makes the pictures from `captured` on have this bitrate. `key_frame` says that the next one will be a key frame in any case.
@@ -77,7 +80,7 @@ impl Coder {
         let roomy = with_room(&self.format, bitrate);
         if self.wants_anew(captured, key_frame) && roomy != self.opened_for {
             debug!(from = %self.opened_for, to = %roomy, aim = %bitrate, "encoder opens anew for its bitrate");
-            self.open_anew(roomy)?;
+            self.open_anew(self.format, roomy)?;
         }
         Ok(())
     }
@@ -89,8 +92,9 @@ impl Coder {
         self.aim = bitrate;
     }
 
-    fn open_anew(&mut self, bitrate: Bitrate) -> Result<(), EncoderError> {
-        self.encoder = open(&self.format, bitrate)?;
+    fn open_anew(&mut self, format: PictureFormat, bitrate: Bitrate) -> Result<(), EncoderError> {
+        self.encoder = open(&format, bitrate)?;
+        self.format = format;
         self.opened_for = bitrate;
         self.bucket = Bucket::new(told_bitrate(&self.format, bitrate));
         self.short_since = None;
@@ -286,8 +290,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// frames at one picture's bits instead of four's.
 const TOLD_RATE: f64 = 8.0;
 
-/// Of what it was opened for: pictures come out a little larger than they are aimed at.
-const REACHED: f64 = 1.1;
+/// Of what it was opened for: pictures come out a little larger than they are aimed at, and what is missing then is not worth a key frame.
+const REACHED: f64 = 1.2;
 
 /// A rate that rises further is waited for, because a key frame costs a third of a second of standstill on a narrow link, and what an
 /// estimate tries for a moment is often taken back. Far more is worth it at once.
@@ -302,6 +306,6 @@ const LEAST: f64 = 0.016;
 /// a second one when the rate returns, and its queue. The price is a third more for that one, 10 kB in place of 8 at 360p.
 const AT_KEY_FRAME: std::ops::RangeInclusive<f64> = 0.2..=1.0;
 
-/// The rate may rise by three quarters (1.1 times this) before it costs a key frame, which is a third of a second of standstill on a narrow link.
+/// The rate may nearly double (1.2 times this) before it costs a key frame, which is a third of a second of standstill on a narrow link.
 /// Opened for more, the encoder makes larger ones.
 const ROOM: f64 = 1.6;

@@ -63,11 +63,11 @@ impl Encoder for OpenH264 {
             .expect("the coder gives frames back at once");
         let order = Order {
             bitrate: self.bitrate,
-            key_frame: self.owes_key_frame,
+            // The coder remembers one that does not come at once.
+            key_frame: std::mem::take(&mut self.owes_key_frame),
             is_halved: scale.divisor > 1,
         };
         let unit = self.coder.encode(picture, order).expect("openh264 runs")?;
-        self.owes_key_frame &= !unit.key_frame;
         Some(Frame {
             number: self.frames,
             bytes: unit.data.len(),
