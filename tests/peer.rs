@@ -122,7 +122,10 @@ async fn two_hundred_loss_reports_are_a_few_key_frame_requests() {
 
     // A browser asks again until it has what it wants: while it has not reported on the first key frame, that one is its answer.
     let mut requests = 0;
-    while requests == 0 {
+    for _ in 0..ASKS {
+        if requests > 0 {
+            break;
+        }
         for _ in 0..200 {
             scene.receiver.report(loss()).await;
         }
@@ -142,7 +145,7 @@ async fn two_hundred_loss_reports_are_a_few_key_frame_requests() {
             requests += usize::from(matches!(event, PeerEvent::Feedback(Feedback::KeyFrame)));
         }
     }
-    assert!(requests <= 3, "{requests} requests");
+    assert!((1..=3).contains(&requests), "{requests} requests");
 }
 
 #[tokio::test]
@@ -507,5 +510,8 @@ fn open_files() -> usize {
 
 /// Nothing more comes.
 const QUIET: Duration = Duration::from_millis(300);
+
+/// Reports come every 100 ms: the second time a browser asks, it has reported on what it has.
+const ASKS: usize = 5;
 
 const DAY: Duration = Duration::from_secs(86_400);

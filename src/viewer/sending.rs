@@ -158,10 +158,10 @@ impl<P: Payload> Sending<P> {
         }
     }
 
-    /// The browser has lost the picture. True when it needs another key frame: while one is on its way, the browser does not know of it
-    /// yet, and a second one would only make both late. On a link that a key frame takes 200 ms of, Chromium asks for another before the
-    /// first is there.
-    pub fn picture_lost(&self) -> bool {
+    /// Asked when the browser says that it lost the picture (PLI, FIR). False while a key frame is on its way that no report told of:
+    /// the browser does not know of it yet, and a second one would only make both late. On a link that a key frame takes 200 ms of,
+    /// Chromium asks for another before the first is there.
+    pub fn needs_key_frame(&self) -> bool {
         !self.is_reported || self.is_silent() || self.key_frame.is_none()
     }
 

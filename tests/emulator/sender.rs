@@ -63,7 +63,7 @@ impl Sender {
 
     pub fn answer(&mut self, answer: Answer, now: Instant) {
         match answer {
-            Answer::PictureLost => self.wants_key_frame |= self.sending.picture_lost(),
+            Answer::PictureLost => self.wants_key_frame |= self.sending.needs_key_frame(),
             Answer::Missing(sequences) => {
                 for sequence in sequences {
                     self.sending.nacked(sequence as u16, now);

@@ -159,7 +159,7 @@ impl Scene {
             while !is_key_frame_request(&self.events.recv().await.expect("the peer is gone").1) {}
         };
         tokio::pin!(asked);
-        loop {
+        for _ in 0..ASKS {
             let loss = PictureLossIndication {
                 sender_ssrc: 1,
                 media_ssrc: ssrc,
@@ -169,6 +169,7 @@ impl Scene {
                 return;
             }
         }
+        panic!("nobody asked for a key frame");
     }
 
     /// Whether the browser's pair in use leads there.

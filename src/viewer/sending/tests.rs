@@ -95,21 +95,21 @@ fn what_a_lost_report_was_about_is_sent_again_with_the_next_report() {
 fn picture_lost_while_a_key_frame_is_on_its_way_needs_no_other() {
     let start = Instant::now();
     let mut sending = sending(true, start);
-    assert!(sending.picture_lost(), "there was none yet");
+    assert!(sending.needs_key_frame(), "there was none yet");
 
     let key_frame = leave(&mut sending, 0, start, 60);
-    assert!(!sending.picture_lost());
+    assert!(!sending.needs_key_frame());
     let now = start + Duration::from_millis(60);
     let (first, rest) = key_frame.split_at(10);
     sending.report(&report(first, now - start, usize::MAX), now);
-    assert!(!sending.picture_lost(), "half of it is still on its way");
+    assert!(!sending.needs_key_frame(), "half of it is still on its way");
     sending.report(&report(rest, now - start, 9), now);
-    assert!(sending.picture_lost(), "it is there, or lost");
+    assert!(sending.needs_key_frame(), "it is there, or lost");
 
     leave(&mut sending, 0, now, 60);
-    assert!(!sending.picture_lost());
+    assert!(!sending.needs_key_frame());
     sending.route_changed(now);
-    assert!(sending.picture_lost(), "it went the old way");
+    assert!(sending.needs_key_frame(), "it went the old way");
 }
 
 #[test]
@@ -117,7 +117,7 @@ fn browser_that_reports_nothing_gets_each_key_frame_it_asks_for() {
     let start = Instant::now();
     let mut sending = sending(false, start);
     leave(&mut sending, 0, start, 60);
-    assert!(sending.picture_lost());
+    assert!(sending.needs_key_frame());
 }
 
 const FRAMES: u32 = 20;

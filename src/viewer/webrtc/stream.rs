@@ -240,7 +240,7 @@ impl Stream {
         let packet = packet.as_any();
         if packet.is::<PictureLossIndication>() || packet.is::<FullIntraRequest>() {
             lock(&self.shared).statistics.picture_losses += 1;
-            if self.sending.picture_lost() {
+            if self.sending.needs_key_frame() {
                 self.report(Report::PictureLost);
             }
         } else if let Some(report) = packet.downcast_ref::<TransportLayerCc>() {
