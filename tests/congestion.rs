@@ -126,6 +126,8 @@ mod with_openh264 {
             let queue = report(&link, "standing queue after 3 s, s", &seen, |it| {
                 it.standing_queue(3.0, 6.0).as_secs_f64()
             });
+            let used = report(&link, "link used after 3 s", &seen, |it| it.used(3.0, 6.0));
+            assert!(used.least >= 0.8);
             assert!(missing.most < 1.0);
             assert!(still.most <= 0.2);
             assert!(queue.most <= 0.1);
@@ -144,6 +146,10 @@ mod with_openh264 {
         let still = report("narrows", "standing still, s of 6", &seen, |it| {
             it.frozen(0.5, 6.0).as_secs_f64()
         });
+        let used = report("narrows", "link used after 2 s", &seen, |it| {
+            it.used(3.0, 6.0)
+        });
+        assert!(used.least >= 0.8);
         assert!(latency.most <= 0.3);
         assert!(still.most <= 1.0);
     }

@@ -147,15 +147,13 @@ fn bitrate_falls_and_rises_a_little_without_a_key_frame() {
 #[test]
 fn next_pictures_are_as_small_as_a_bitrate_that_fell() {
     let mut encoder = open(Bitrate::kbps(1600));
-    let before = encode_all(&mut encoder, 0..30);
-    // A queue is being drained.
+    // So few that half a second of bits is far away.
+    encode_all(&mut encoder, 0..4);
     encoder.set_bitrate(Bitrate::kbps(400)).unwrap();
-    let after = encode_all(&mut encoder, 30..45);
-    assert_bitrate(&before, Bitrate::kbps(1600));
+    let after = encode_all(&mut encoder, 4..12);
+    assert!(after.iter().all(|unit| !unit.key_frame));
     // QP rises by five with each picture, at most: a quarter of the bits is twelve.
     assert_bitrate(&after[3..], Bitrate::kbps(400));
-    assert!(bitrate_of(&after[..3]) < bitrate_of(&before) * 0.75);
-    assert!(after.iter().all(|unit| !unit.key_frame));
 }
 
 #[test]
