@@ -38,9 +38,9 @@ finished doomed || true
 cat doomed.log
 expect errno = ENODEV doomed.log
 encoder_is_gone() { ! rig find encoder; }
-wait_for 5 encoder_is_gone
+wait_for 20 encoder_is_gone
 echo vh264enc > /sys/bus/platform/drivers/vh264enc/bind
-wait_for 5 rig find encoder
+wait_for 20 rig find encoder
 node=$(encoder)
 rig encode "$node" --frames 4 > rig.txt
 expect units -eq 4
@@ -49,9 +49,9 @@ echo "== vivid: driver unbound and bound"
 until_gone "$(camera)" NV12
 echo vivid.0 > /sys/bus/platform/drivers/vivid/unbind
 was_noticed
-wait_for 5 camera_is_gone
+wait_for 20 camera_is_gone
 echo vivid.0 > /sys/bus/platform/drivers/vivid/bind
-wait_for 5 rig find camera
+wait_for 20 rig find camera
 streams "$(camera)" NV12
 
 echo "== vivid: disconnected, the node stays"
@@ -71,10 +71,10 @@ for round in 1 2 3 4 5; do
     until_gone "$(rig find camera)" YUYV
     unplug_usb_camera
     was_noticed
-    wait_for 5 camera_is_gone
+    wait_for 20 camera_is_gone
     plug_usb_camera
     wait_for 10 rig find camera
 done
 streams "$(rig find camera)" YUYV
 unplug_usb_camera
-wait_for 5 camera_is_gone
+wait_for 20 camera_is_gone
