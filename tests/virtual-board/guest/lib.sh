@@ -42,7 +42,9 @@ expect() {
 start() {
     start_name=$1
     shift
-    "$@" > "$start_name.log" 2>&1 &
+    # Here, and not in the background: nobody is to find what an earlier one of this name wrote.
+    : > "$start_name.log"
+    "$@" >> "$start_name.log" 2>&1 &
     echo $! > "$start_name.pid"
 }
 

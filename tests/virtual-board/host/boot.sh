@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# Boots the virtual board and prints what its runner says. Sourced by ../run, ../run-debian and ../run-as-robot; uses say, BOARD, CACHE,
-# IN_NETWORK, LOGS, SHARE.
+# Boots a virtual board and prints what its runner says. Sourced by ../run, ../run-debian and ../run-as-robot; uses say, fail, BOARD, BOARD_LOGS,
+# CACHE, IN_NETWORK, SHARE.
 
 # One run of a kind at a time: two would fight over the share.
 lock_share() {
@@ -44,11 +44,11 @@ boot() {
     # Results travel on a console of their own: the kernel writes on the serial line whenever it likes.
     "${IN_NETWORK[@]}" "${QEMU[@]}" -initrd "$CACHE/initramfs.cpio" \
         -append "console=ttyAMA0 rdinit=/init panic=-1 loglevel=4 $ADDRESSES" \
-        -serial "file:$LOGS/serial-$BOOT.log" \
+        -serial "file:$BOARD_LOGS/serial-$BOOT.log" \
         -chardev stdio,id=results,signal=off -device virtio-serial-pci -device virtconsole,chardev=results \
         -fsdev "local,id=share,path=$SHARE,security_model=none" -device virtio-9p-pci,fsdev=share,mount_tag=host \
         -netdev "$net" -device virtio-net-pci,netdev=net,romfile= \
-        < /dev/null 2> "$LOGS/qemu.log"
+        < /dev/null 2> "$BOARD_LOGS/qemu.log"
 }
 
 # run_boots NAME...: boots until every scenario was heard of. One that the board cannot get rid of, or that brings it down, costs
@@ -81,17 +81,17 @@ power_off() {
 start_usb_camera() {
     local port address=127.0.0.1
     if [ ${#IN_NETWORK[@]} -gt 0 ]; then address=$HOST_ADDRESS; fi
-    "${IN_NETWORK[@]}" python3 -u "$BOARD/rig/uvcsim.py" $address > "$LOGS/usb-camera.log" 2>&1 &
+    "${IN_NETWORK[@]}" python3 -u "$BOARD/rig/uvcsim.py" $address > "$BOARD_LOGS/usb-camera.log" 2>&1 &
     USB_CAMERA=$!
     for _ in $(seq 100); do
-        port=$(sed -n 's/^listening on //p' "$LOGS/usb-camera.log")
+        port=$(sed -n 's/^listening on //p' "$BOARD_LOGS/usb-camera.log")
         if [ -n "$port" ]; then
             echo "USB_CAMERA='$HOST_ADDRESS $port'" >> "$SHARE/environment"
             return
         fi
         sleep 0.05
     done
-    fail "the simulated USB camera does not start: see $LOGS/usb-camera.log"
+    fail "the simulated USB camera does not start: see $BOARD_LOGS/usb-camera.log"
 }
 
 # When the run ends, or is interrupted.

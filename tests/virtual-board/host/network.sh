@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # A network between the board and this machine, and who else is on it: rovercast's own relay with TLS, and a Chromium that watches
-# through it. Sourced by ../run; uses say, fail, ROOT, LOGS, SHARE.
+# through it. Sourced by ../run; uses say, fail, ROOT, BOARD_LOGS, NUMBER, SHARE.
 #
 # Without it the board is behind QEMU's user network, where a peer sees other addresses than the board does. This one has the same
 # addresses, in a network namespace of its own, so that the board needs not know which it is in.
@@ -16,15 +16,15 @@ open_network() {
     for program in ip openssl chromedriver; do
         command -v $program > /dev/null || { say "no network for the board: there is no $program" && return; }
     done
-    NETWORK=rovercast-board-$$
-    if ! ip netns add "$NETWORK" 2> "$LOGS/network.log"; then
-        say "no network for the board: a network namespace needs root ($(head -n 1 "$LOGS/network.log"))"
+    NETWORK=rovercast-board-$$-$NUMBER
+    if ! ip netns add "$NETWORK" 2> "$BOARD_LOGS/network.log"; then
+        say "no network for the board: a network namespace needs root ($(head -n 1 "$BOARD_LOGS/network.log"))"
         NETWORK=''
         return
     fi
     if ! { ip -n "$NETWORK" link set lo up && ip -n "$NETWORK" tuntap add dev tap0 mode tap &&
-        ip -n "$NETWORK" addr add $HOST_ADDRESS/24 dev tap0 && ip -n "$NETWORK" link set tap0 up; } 2> "$LOGS/network.log"; then
-        say "no network for the board: no tap device can be made ($(head -n 1 "$LOGS/network.log"))"
+        ip -n "$NETWORK" addr add $HOST_ADDRESS/24 dev tap0 && ip -n "$NETWORK" link set tap0 up; } 2> "$BOARD_LOGS/network.log"; then
+        say "no network for the board: no tap device can be made ($(head -n 1 "$BOARD_LOGS/network.log"))"
         return
     fi
     IN_NETWORK=(ip netns exec "$NETWORK")
@@ -44,30 +44,30 @@ BROWSER_PORT=9515
 start_relay() {
     local relay=$ROOT/target/debug/rovercast
     say "building the relay"
-    (cd "$ROOT" && cargo build --locked --bin rovercast) 2>> "$LOGS/build.log" || fail "the relay does not build: see $LOGS/build.log"
-    make_certificate 2>> "$LOGS/network.log" || fail "no certificate for the relay: see $LOGS/network.log"
-    "${IN_NETWORK[@]}" "$relay" relay --listen "$HOST_ADDRESS:$RELAY_PORT" --tls-cert "$LOGS/relay.pem" --tls-key "$LOGS/relay.key" \
-        > "$LOGS/relay.log" 2>&1 < /dev/null 9>&- &
+    (cd "$ROOT" && cargo build --locked --bin rovercast) 2>> "$BOARD_LOGS/build.log" || fail "the relay does not build: see $BOARD_LOGS/build.log"
+    make_certificate 2>> "$BOARD_LOGS/network.log" || fail "no certificate for the relay: see $BOARD_LOGS/network.log"
+    "${IN_NETWORK[@]}" "$relay" relay --listen "$HOST_ADDRESS:$RELAY_PORT" --tls-cert "$BOARD_LOGS/relay.pem" --tls-key "$BOARD_LOGS/relay.key" \
+        > "$BOARD_LOGS/relay.log" 2>&1 < /dev/null 9>&- &
     disown
 }
 
 # An authority, which the robot is told to trust, and what it has signed for the relay's address.
 make_certificate() {
     local new=(openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2)
-    "${new[@]}" -subj '/CN=virtual board' -keyout "$LOGS/ca.key" -out "$SHARE/relay-ca.pem" &&
-        "${new[@]}" -subj '/CN=relay' -CA "$SHARE/relay-ca.pem" -CAkey "$LOGS/ca.key" -addext basicConstraints=CA:FALSE \
-            -addext "subjectAltName=IP:$HOST_ADDRESS" -keyout "$LOGS/relay.key" -out "$LOGS/relay.pem"
+    "${new[@]}" -subj '/CN=virtual board' -keyout "$BOARD_LOGS/ca.key" -out "$SHARE/relay-ca.pem" &&
+        "${new[@]}" -subj '/CN=relay' -CA "$SHARE/relay-ca.pem" -CAkey "$BOARD_LOGS/ca.key" -addext basicConstraints=CA:FALSE \
+            -addext "subjectAltName=IP:$HOST_ADDRESS" -keyout "$BOARD_LOGS/relay.key" -out "$BOARD_LOGS/relay.pem"
 }
 
 # What Chromium calls a key by: it has no option for one more authority, but one for keys that need none.
 key_digest() {
-    openssl x509 -in "$LOGS/relay.pem" -noout -pubkey | openssl pkey -pubin -outform der | openssl dgst -sha256 -binary | openssl base64
+    openssl x509 -in "$BOARD_LOGS/relay.pem" -noout -pubkey | openssl pkey -pubin -outform der | openssl dgst -sha256 -binary | openssl base64
 }
 
 # Driven from the board: there the tests know what the robot just did.
 start_browser() {
     "${IN_NETWORK[@]}" chromedriver --port=$BROWSER_PORT --allowed-ips=$BOARD_ADDRESS --allowed-origins='*' \
-        > "$LOGS/chromedriver.log" 2>&1 < /dev/null 9>&- &
+        > "$BOARD_LOGS/chromedriver.log" 2>&1 < /dev/null 9>&- &
     disown
 }
 

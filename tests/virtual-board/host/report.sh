@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Turns the runner's lines into the run's report, and decides what is kept. Sourced by ../run; uses say, power_off, BOARD,
+# Turns the runner's lines into the run's report, and decides what is kept. Sourced by ../run; uses say, power_off, BOARD, BOARD_LOGS,
 # BOOT_SECONDS, SHARE, LOGS, KEEP, TARGET.
 
 PASSED=0 FAILED=0 SKIPPED=0
@@ -35,7 +35,7 @@ report_all() {
             again=1
             ;;
         done) ;;
-        *) echo "$line" >> "$LOGS/runner.log" ;;
+        *) echo "$line" >> "$BOARD_LOGS/runner.log" ;;
         esac
         line=''
     done
