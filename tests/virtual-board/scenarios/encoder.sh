@@ -1,6 +1,6 @@
 # The program's encoder driver with a camera before it: the four paths, each quirk, each rung of the ladder.
 # needs: vivid vh264enc tests
-# deadline: 580 s
+# deadline: 900 s
 # shellcheck shell=dash
 
 export RUST_BACKTRACE=1 ROVERCAST_LEAVE_STREAMS=1

@@ -179,9 +179,9 @@ stream() {
 
     encode -- --frames 30 --restart-at 10 --output restarted.h264
     expect idr_after_restart -eq 1
-    encode restart_stalls=1 -- --frames 30 --restart-at 10 --deadline 700
+    encode restart_stalls=1 -- --frames 30 --restart-at 10 --deadline 2000
     expect end = silence
-    encode restart_stalls=1 -- --frames 30 --restart-at 10 --deadline 700 --on-silence reopen
+    encode restart_stalls=1 -- --frames 30 --restart-at 10 --deadline 2000 --on-silence reopen
     expect idr_after_restart -eq 1
     expect end = last
 

@@ -6,7 +6,7 @@
 # stalled CURE STEP: the 10th frame is never finished; after STEP the stream goes on with a key frame.
 stalled() {
     load_encoder stall_after=10 stall_cure="$1"
-    rig encode "$(encoder)" --size 160x120 --frames 30 --deadline 700 --on-silence "$2" > rig.txt || true
+    rig encode "$(encoder)" --size 160x120 --frames 30 --deadline 2000 --on-silence "$2" > rig.txt || true
     echo "== cure $1, step $2"
     cat rig.txt
 }
@@ -36,7 +36,7 @@ recovers 3 reopen
 
 # A wedged encoder: nothing helps, until the parameter changes.
 stays_stalled 4 reopen
-rig encode "$(encoder)" --deadline 700 > rig.txt
+rig encode "$(encoder)" --deadline 2000 > rig.txt
 expect units -eq 0
 quirk stall_cure 1
 rig encode "$(encoder)" --frames 10 > rig.txt

@@ -1,13 +1,15 @@
-# A STREAMOFF that blocks holds up its own file alone; the program leaves it behind, and ends within two seconds when told to.
+# A STREAMOFF that blocks holds up its own file alone; the program leaves it behind, and ends when told to while it still blocks.
 # needs: vivid vh264enc uvc rovercast tests
 # deadline: 240 s
 # shellcheck shell=dash
 
-load_encoder allocators=1 streamoff_ms=5000
+load_encoder allocators=1 streamoff_ms=8000
 node=$(encoder)
 
 start slow rig encode "$node" --frames 4
 wait_for 10 grep -q 'end=last' slow.log
+# Its last words before STREAMOFF, which is to find the quirk still there.
+sleep 1
 quirk streamoff_ms 0
 rig encode "$node" --frames 10 > rig.txt
 expect units -eq 10
