@@ -31,6 +31,8 @@ pub struct Pacer<P> {
     /// When the bucket is empty.
     free: Instant,
     probe: Option<Probe>,
+    /// What one packet that carries nothing new has on the wire.
+    padding: usize,
     is_held: bool,
 }
 
@@ -61,9 +63,8 @@ pub enum Departure<P> {
         packet: P,
         probe: Option<ProbeId>,
     },
-    /// About so many bytes that carry nothing: an old packet again (RTX), or an empty one with padding.
+    /// A packet that carries nothing new, of the size that [`Pacer::set_padding`] was told.
     Padding {
-        bytes: usize,
         probe: ProbeId,
     },
 }
@@ -91,6 +92,7 @@ impl<P> Pacer<P> {
             room: Room::Scarce,
             free: now,
             probe: None,
+            padding: PADDING,
             is_held: false,
         }
     }
@@ -137,10 +139,16 @@ impl<P> Pacer<P> {
         Pushed::Queued
     }
 
-    /// Queues a packet that the browser misses. When too many wait it is dropped: the browser asks again.
-    pub fn push_repair(&mut self, packet: P, bytes: usize) {
+    /// How many bytes on the wire the next packet has that carries nothing new: an old packet is sent again, and they differ in size.
+    pub fn set_padding(&mut self, bytes: usize) {
+        self.padding = bytes.max(1);
+    }
+
+    /// Queues a packet that the browser misses. False when too many wait: it is for whoever asks again.
+    #[must_use]
+    pub fn push_repair(&mut self, packet: P, bytes: usize) -> bool {
         if self.is_held || self.repairs.len() == REPAIRS {
-            return;
+            return false;
         }
         self.bytes += bytes;
         self.repairs.push_back(Waiting {
@@ -149,6 +157,7 @@ impl<P> Pacer<P> {
             key_frame: false,
             last: false,
         });
+        true
     }
 
     /// Sends at the probe's rate until its bytes are gone. One that is running is replaced.
@@ -173,8 +182,7 @@ impl<P> Pacer<P> {
             }
             None => {
                 let probe = probe?;
-                let bytes = PADDING;
-                (Departure::Padding { bytes, probe }, bytes)
+                (Departure::Padding { probe }, self.padding)
             }
         };
         let late = match (self.probe, self.room) {
@@ -205,6 +213,12 @@ impl<P> Pacer<P> {
     /// How long the newest packet waits.
     pub fn delay(&self) -> Duration {
         time_of(self.bytes, self.estimate)
+    }
+
+    /// How long the repairs that wait take.
+    pub fn repairs_take(&self) -> Duration {
+        let bytes = self.repairs.iter().map(|repair| repair.bytes).sum();
+        time_of(bytes, self.estimate)
     }
 
     /// Forgets everything that waits; returns how many access units can no longer be complete.
@@ -321,7 +335,7 @@ pub const QUEUE: Duration = Duration::from_millis(250);
 /// A whole key frame of 180 kB. Beyond it the browser asks again for what it still wants.
 const REPAIRS: usize = 150;
 
-/// Nearly a full packet: RTP's own padding carries 255 bytes, an old packet again carries all.
+/// Until one was sent: nearly a full packet.
 const PADDING: usize = 1200;
 
 /// A rate of zero has no time.

@@ -38,9 +38,10 @@ impl<P: Clone> Repair<P> {
 
     /// A packet leaves for the first time. Returns its number for [`sent_again`](Self::sent_again); its RTP sequence number is its
     /// last 16 bits from a start that the driver chooses.
-    pub fn sent(&mut self, packet: P, transport: u16, now: Instant) -> u64 {
+    pub fn sent(&mut self, packet: P, transport: u16, round_trip: Duration, now: Instant) -> u64 {
+        let history = HISTORY.max(useful(round_trip));
         while let Some(oldest) = self.packets.front()
-            && (self.packets.len() == PACKETS || now > oldest.first_sent + HISTORY)
+            && (self.packets.len() == PACKETS || now > oldest.first_sent + history)
         {
             self.packets.pop_front();
             self.first += 1;
@@ -79,11 +80,25 @@ impl<P: Clone> Repair<P> {
         let is_repair_under_way = sent.last_sent > sent.first_sent
             && now < sent.last_sent + round_trip.mul_f64(UNDER_WAY);
         let is_under_way = sent.is_queued || sent.has_arrived || is_repair_under_way;
-        if is_under_way || now > sent.first_sent + USEFUL.max(round_trip * 4) {
+        if is_under_way || now > sent.first_sent + useful(round_trip) {
             return None;
         }
         sent.is_queued = true;
         Some(sent.packet.clone())
+    }
+
+    /// The repair of this packet did not leave after all.
+    pub fn given_up(&mut self, number: u64) {
+        if let Some(sent) = self.packet(number) {
+            sent.is_queued = false;
+        }
+    }
+
+    /// No repair that was asked for up to now leaves any more.
+    pub fn all_given_up(&mut self) {
+        for sent in &mut self.packets {
+            sent.is_queued = false;
+        }
     }
 
     /// The feedback says that what this transport-wide number carried is there.
@@ -154,6 +169,12 @@ impl<P: Clone> Default for Repair<P> {
     }
 }
 
+/// A repair that leaves later is of no use: on a way as long as to a satellite it takes a round trip to hear of a loss, and another
+/// when the repair is lost.
+fn useful(round_trip: Duration) -> Duration {
+    USEFUL.max(round_trip * 4)
+}
+
 /// Chromium asks ten times, a round trip apart; a picture that is a second late is not worth one bit any more.
 const HISTORY: Duration = Duration::from_secs(2);
 const USEFUL: Duration = Duration::from_secs(1);
@@ -182,7 +203,7 @@ mod tests {
     fn repair_is_under_way_once_at_a_time() {
         let start = Instant::now();
         let mut repair = Repair::new();
-        let number = repair.sent("packet", 1, start);
+        let number = repair.sent("packet", 1, ROUND_TRIP, start);
         // Reports make a round trip look longer than it is for a NACK.
         let at = start + ROUND_TRIP / 2;
         assert_eq!(repair.missing(number, ROUND_TRIP, at), Some("packet"));
@@ -203,7 +224,7 @@ mod tests {
     fn lost_repair_is_found_by_its_transport_number() {
         let start = Instant::now();
         let mut repair = Repair::new();
-        let number = repair.sent("packet", u16::MAX, start);
+        let number = repair.sent("packet", u16::MAX, ROUND_TRIP, start);
         repair.sent_padding(0);
         repair.sent_again(number, 1, start + ROUND_TRIP);
         assert_eq!(repair.carried(u16::MAX), Some(number));
@@ -216,8 +237,8 @@ mod tests {
     fn what_no_report_told_of_is_known_until_the_browser_asks_itself() {
         let start = Instant::now();
         let mut repair = Repair::new();
-        repair.sent("first", 1, start);
-        let second = repair.sent("second", 2, start);
+        repair.sent("first", 1, ROUND_TRIP, start);
+        let second = repair.sent("second", 2, ROUND_TRIP, start);
         repair.arrived(1);
         assert!(repair.unheard_of(ROUND_TRIP, start).is_empty());
         assert_eq!(repair.unheard_of(ROUND_TRIP, start + ROUND_TRIP), [second]);
@@ -225,12 +246,40 @@ mod tests {
     }
 
     #[test]
+    fn repair_that_did_not_leave_may_be_asked_for_again() {
+        let start = Instant::now();
+        let mut repair = Repair::new();
+        let first = repair.sent("first", 1, ROUND_TRIP, start);
+        let second = repair.sent("second", 2, ROUND_TRIP, start);
+        let at = start + ROUND_TRIP;
+        for number in [first, second] {
+            assert!(repair.missing(number, ROUND_TRIP, at).is_some());
+        }
+        repair.given_up(first);
+        assert_eq!(repair.missing(first, ROUND_TRIP, at), Some("first"));
+        assert_eq!(repair.missing(second, ROUND_TRIP, at), None);
+        repair.all_given_up();
+        assert_eq!(repair.missing(second, ROUND_TRIP, at), Some("second"));
+    }
+
+    #[test]
+    fn longer_way_has_a_longer_history() {
+        let start = Instant::now();
+        let satellite = Duration::from_millis(700);
+        let mut repair = Repair::new();
+        let first = repair.sent("first", 1, satellite, start);
+        let late = start + Duration::from_millis(2500);
+        repair.sent("second", 2, satellite, late);
+        assert_eq!(repair.missing(first, satellite, late), Some("first"));
+    }
+
+    #[test]
     fn nothing_is_repaired_that_a_key_frame_replaces() {
         let start = Instant::now();
         let mut repair = Repair::new();
-        let before = repair.sent("before", 1, start);
+        let before = repair.sent("before", 1, ROUND_TRIP, start);
         repair.skip();
-        let after = repair.sent("after", 2, start);
+        let after = repair.sent("after", 2, ROUND_TRIP, start);
         let at = start + ROUND_TRIP;
         assert_eq!(repair.missing(before, ROUND_TRIP, at), None);
         assert_eq!(repair.missing(after, ROUND_TRIP, at), Some("after"));
@@ -240,7 +289,7 @@ mod tests {
     fn packet_of_two_seconds_ago_is_not_sent_again() {
         let start = Instant::now();
         let mut repair = Repair::new();
-        let number = repair.sent("packet", 1, start);
+        let number = repair.sent("packet", 1, ROUND_TRIP, start);
         let late = start + Duration::from_millis(1500);
         assert_eq!(repair.missing(number, ROUND_TRIP, late), None);
     }

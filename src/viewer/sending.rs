@@ -46,8 +46,14 @@ pub enum Departure<P> {
         number: u64,
         transport: u16,
     },
-    /// About so many bytes that carry nothing new.
-    Padding { bytes: usize, transport: u16 },
+    /// The newest packet of the picture once more, to fill a probe with: what carries nothing new must look like something that was
+    /// lost. `is_empty`: with none of its bytes, only to be answered.
+    Padding {
+        packet: P,
+        number: u64,
+        is_empty: bool,
+        transport: u16,
+    },
 }
 
 /// One viewer's way out.
@@ -58,8 +64,8 @@ pub struct Sending<P> {
     repair: Repair<P>,
     /// The next transport-wide number.
     transport: u16,
-    /// The number of the newest packet of the picture.
-    newest: Option<u64>,
+    /// The newest packet of the picture, by its number.
+    newest: Option<(u64, P)>,
     /// Units are left out up to a key frame.
     waits: bool,
     /// The newest key frame, up to the report that tells what became of it.
@@ -140,7 +146,11 @@ impl<P: Payload> Sending<P> {
                 }
             }
             Pushed::Skipped { .. } => {
-                self.repair.skip();
+                match self.key_frame {
+                    // It goes on leaving, and may need repair; what waited behind it is gone.
+                    Some(KeyFrame::Leaves) => self.repair.all_given_up(),
+                    Some(KeyFrame::Left(_)) | None => self.repair.skip(),
+                }
                 self.waits = true;
             }
         }
@@ -149,7 +159,7 @@ impl<P: Payload> Sending<P> {
 
     /// The browser misses the packet with this number, of which it tells the last 16 bits.
     pub fn nacked(&mut self, number: u16, now: Instant) {
-        let Some(newest) = self.newest else {
+        let Some((newest, _)) = self.newest else {
             return;
         };
         let behind = (newest as u16).wrapping_sub(number);
@@ -176,9 +186,9 @@ impl<P: Payload> Sending<P> {
         {
             self.key_frame = None;
         }
-        let was_silent = self.estimator.is_silent();
+        let was_silent = self.is_silent();
         self.estimator.feedback(arrivals.iter().copied(), now);
-        if was_silent && !self.estimator.is_silent() {
+        if was_silent && !self.is_silent() {
             self.pacer.hold(false);
             self.waits = true;
         }
@@ -219,7 +229,7 @@ impl<P: Payload> Sending<P> {
     pub fn poll(&mut self, now: Instant) -> Option<Departure<P>> {
         if self.is_reported {
             self.estimator.handle_timeout(now);
-            if self.estimator.is_silent() {
+            if self.is_silent() {
                 return self.keep_alive(now);
             }
             self.guess(now);
@@ -235,9 +245,7 @@ impl<P: Payload> Sending<P> {
                     return Some(self.depart(packet, probe, now));
                 }
                 pacer::Departure::Padding { .. } if !self.may_pad || self.newest.is_none() => {}
-                pacer::Departure::Padding { bytes, probe } => {
-                    return Some(self.pad(bytes, Some(probe), now));
-                }
+                pacer::Departure::Padding { probe } => return self.pad(Some(probe), now),
             }
         }
     }
@@ -257,9 +265,10 @@ impl<P: Payload> Sending<P> {
             .min()
     }
 
-    /// Nobody answers: nothing is sent that somebody would want to see.
+    /// Nobody answers: nothing is sent that somebody would want to see. A browser without RTX is sent the picture all the same, for
+    /// nothing else would show the end of the silence.
     pub fn is_silent(&self) -> bool {
-        self.is_reported && self.estimator.is_silent()
+        self.is_reported && self.may_pad && self.estimator.is_silent()
     }
 
     /// The link, when the browser reports on it.
@@ -332,7 +341,7 @@ impl<P: Payload> Sending<P> {
             return None;
         }
         self.keep_alive = now + KEEP_ALIVE;
-        Some(self.pad(0, None, now))
+        self.pad(None, now)
     }
 
     /// What is on its way or waits is of no use any more.
@@ -359,8 +368,10 @@ impl<P: Payload> Sending<P> {
                 if ends_key_frame {
                     self.key_frame = Some(KeyFrame::Left(transport));
                 }
-                let number = self.repair.sent(packet.clone(), transport, now);
-                self.newest = Some(number);
+                let round_trip = self.estimator.smoothed_round_trip();
+                let number = (self.repair).sent(packet.clone(), transport, round_trip, now);
+                self.newest = Some((number, packet.clone()));
+                self.pacer.set_padding(payload + HEADERS);
                 Departure::Media {
                     packet,
                     number,
@@ -379,10 +390,18 @@ impl<P: Payload> Sending<P> {
         }
     }
 
-    fn pad(&mut self, bytes: usize, probe: Option<ProbeId>, now: Instant) -> Departure<P> {
-        let transport = self.number(bytes + HEADERS, 0, probe, now);
+    /// Without a probe to fill it is empty.
+    fn pad(&mut self, probe: Option<ProbeId>, now: Instant) -> Option<Departure<P>> {
+        let (number, packet) = self.newest.clone()?;
+        let payload = probe.map_or(0, |_| packet.bytes());
+        let transport = self.number(payload + HEADERS, 0, probe, now);
         self.repair.sent_padding(transport);
-        Departure::Padding { bytes, transport }
+        Some(Departure::Padding {
+            packet,
+            number,
+            is_empty: probe.is_none(),
+            transport,
+        })
     }
 
     fn number(
@@ -416,10 +435,16 @@ impl<P: Payload> Sending<P> {
         let Some(packet) = self.repair.missing(number, round_trip, now) else {
             return;
         };
-        for _ in 0..copies {
-            let bytes = packet.bytes() + HEADERS;
-            self.pacer
-                .push_repair(Outgoing::Again(number, packet.clone()), bytes);
+        let bytes = packet.bytes() + HEADERS;
+        let again = || Outgoing::Again(number, packet.clone());
+        if !self.pacer.push_repair(again(), bytes) {
+            self.repair.given_up(number);
+            return;
+        }
+        for _ in 1..copies {
+            if self.pacer.repairs_take() > COPIES_TAKE || !self.pacer.push_repair(again(), bytes) {
+                return;
+            }
         }
     }
 }
@@ -443,6 +468,9 @@ const WITH_HEADERS: f64 = 1.06;
 
 /// The most that is ever sent is the encoder's most, and what a way that loses a tenth wants again.
 const WITH_REPAIR: f64 = 1.15;
+
+/// Half of the queue: when much is lost at once, copies of what repairs it would leave no time for the picture.
+const COPIES_TAKE: Duration = Duration::from_millis(125);
 
 /// The end of a silence is seen this soon, for 5 kbit/s.
 const KEEP_ALIVE: Duration = Duration::from_millis(100);

@@ -104,10 +104,15 @@ impl Sender {
                 media: Some((number, packet)),
                 bytes: packet.payload + HEADERS,
             },
-            Departure::Padding { bytes, transport } => MediaPacket {
+            Departure::Padding {
+                packet,
+                is_empty,
+                transport,
+                ..
+            } => MediaPacket {
                 transport,
                 media: None,
-                bytes: bytes + HEADERS,
+                bytes: HEADERS + if is_empty { 0 } else { packet.payload },
             },
         })
     }

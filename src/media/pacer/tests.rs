@@ -144,7 +144,7 @@ fn repair_overtakes_the_picture() {
     let start = Instant::now();
     let mut pacer = Pacer::new(RATE, start);
     assert_eq!(pacer.push_unit(unit(3), false), Pushed::Queued);
-    pacer.push_repair(99, PACKET_BYTES);
+    assert!(pacer.push_repair(99, PACKET_BYTES));
     let first = pacer.poll(start);
     assert_eq!(
         first,
@@ -220,7 +220,7 @@ proptest! {
         for (packets, key_frame, repairs, ms) in frames {
             let _ = pacer.push_unit(unit(packets), key_frame);
             for _ in 0..repairs {
-                pacer.push_repair(0, PACKET_BYTES);
+                let _ = pacer.push_repair(0, PACKET_BYTES);
             }
             // One key frame, a frame above the limit, and the repairs since.
             let most = QUEUE * 2 + time_of(90 * PACKET_BYTES, rate);

@@ -12,7 +12,10 @@ impl Payload for Packet {
 }
 
 fn sending(is_reported: bool, start: Instant) -> Sending<Packet> {
-    let rate = Bitrate::kbps(4000);
+    at_rate(Bitrate::kbps(4000), is_reported, start)
+}
+
+fn at_rate(rate: Bitrate, is_reported: bool, start: Instant) -> Sending<Packet> {
     let range = EstimateRange {
         least: rate,
         start: rate,
@@ -118,6 +121,101 @@ fn browser_that_reports_nothing_gets_each_key_frame_it_asks_for() {
     let mut sending = sending(false, start);
     leave(&mut sending, 0, start, 60);
     assert!(sending.needs_key_frame());
+}
+
+#[test]
+fn padding_is_as_large_as_the_packet_that_it_repeats() {
+    #[derive(Clone, Copy, Debug)]
+    struct Small;
+    impl Payload for Small {
+        fn bytes(&self) -> usize {
+            300
+        }
+    }
+    let start = Instant::now();
+    let range = EstimateRange {
+        least: Bitrate::kbps(100),
+        start: Bitrate::kbps(1000),
+        most: Bitrate::kbps(4000),
+    };
+    let mut sending = Sending::new(range, start);
+    sending.agree(true, true);
+    assert_eq!(sending.push_unit([Small], true), Pushed::Queued);
+    let (mut packets, mut padding) = (0, 0);
+    for ms in 0..100 {
+        while let Some(departure) = sending.poll(start + Duration::from_millis(ms)) {
+            packets += 1;
+            padding += u64::from(matches!(departure, Departure::Padding { .. }));
+        }
+    }
+    assert!(padding > 10, "a probe of 7200 bytes has {padding} packets");
+    assert_eq!(sending.sent_bytes(), packets * (300 + HEADERS as u64));
+}
+
+#[test]
+fn key_frame_that_goes_on_leaving_is_repaired_although_what_follows_is_given_up() {
+    let start = Instant::now();
+    let mut sending = at_rate(Bitrate::kbps(300), true, start);
+    let unit = |frame: u32| (0..20).map(move |index| Packet(frame * 20 + index));
+    assert_eq!(sending.push_unit(unit(0), true), Pushed::Queued);
+    let mut transports = Vec::new();
+    let mut now = start;
+    while transports.len() < 10 {
+        now += Duration::from_millis(1);
+        if let Some(Departure::Media { transport, .. }) = sending.poll(now) {
+            transports.push(transport);
+        }
+    }
+    let skipped = (1..5).any(|frame| sending.push_unit(unit(frame), false) != Pushed::Queued);
+    assert!(skipped, "more than waits for the key frame");
+
+    sending.report(&report(&transports, now - start, 3), now);
+    let mut again = Vec::new();
+    let mut left = Vec::new();
+    for ms in 0..600 {
+        match sending.poll(now + Duration::from_millis(ms)) {
+            Some(Departure::Repair { packet, .. }) => again.push(packet.0),
+            Some(Departure::Media { packet, .. }) => left.push(packet.0),
+            Some(Departure::Padding { .. }) | None => {}
+        }
+    }
+    again.dedup();
+    assert_eq!(again, [3]);
+    assert_eq!(left, (10..20).collect::<Vec<_>>(), "the key frame alone");
+}
+
+#[test]
+fn much_that_is_lost_at_once_is_repaired_and_the_next_picture_is_taken() {
+    let start = Instant::now();
+    let (mut sending, mut now) = lossy(start);
+    let mut lost = Vec::new();
+    for frame in 0..3 {
+        lost.extend(leave(&mut sending, FRAMES + frame, now, 50));
+        now += Duration::from_millis(50);
+    }
+    let before = sending.repaired();
+    let lost: Vec<_> = lost
+        .iter()
+        .map(|sequence| Arrival {
+            sequence: *sequence,
+            at: None,
+        })
+        .collect();
+    sending.report(&lost, now);
+    leave(&mut sending, FRAMES + 3, now, 200);
+    assert!(sending.repaired() - before >= 60);
+}
+
+#[test]
+fn browser_without_rtx_sees_the_picture_again_after_a_silence() {
+    let start = Instant::now();
+    let mut sending = sending(true, start);
+    sending.agree(true, false);
+    let late = start + Duration::from_secs(3);
+    leave(&mut sending, 0, start, 50);
+    let sent = leave(&mut sending, 1, late, 50);
+    assert_eq!(sent.len(), 20, "the picture is what it would answer to");
+    assert!(!sending.is_silent());
 }
 
 const FRAMES: u32 = 20;

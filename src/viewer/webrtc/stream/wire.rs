@@ -109,8 +109,6 @@ pub(super) struct Writer {
     /// The browser has reported on this stream, so it has seen what the first packets carried.
     pub(super) acknowledged: bool,
     capture_time_due: Option<Instant>,
-    /// The newest packet of the picture, to fill a probe with: what carries nothing must look like something that was lost.
-    newest: Option<(u16, MediaPacket)>,
     /// Room for the transport-wide numbers of many packets, for one allocation.
     numbers: BytesMut,
 }
@@ -124,7 +122,6 @@ impl Writer {
             rtx_sequence_number: random.random::<u16>() & FIRST_SEQUENCE_NUMBER_MASK,
             acknowledged: false,
             capture_time_due: None,
-            newest: None,
             numbers: BytesMut::new(),
         }
     }
@@ -134,7 +131,7 @@ impl Writer {
         sequence.wrapping_sub(self.first_sequence_number)
     }
 
-    /// `None` for padding while there is nothing to pad with.
+    /// `None` for padding that the browser did not agree to.
     pub(super) fn write(
         &mut self,
         departure: Departure<MediaPacket>,
@@ -148,9 +145,7 @@ impl Writer {
                 transport,
             } => {
                 let sequence = self.sequence(number);
-                let written = self.media(&packet, sequence, transport, agreed, now);
-                self.newest = Some((sequence, packet));
-                Some(written)
+                Some(self.media(&packet, sequence, transport, agreed, now))
             }
             Departure::Repair {
                 packet,
@@ -166,13 +161,18 @@ impl Writer {
                     None => self.media(&packet, sequence, transport, agreed, now),
                 })
             }
-            Departure::Padding { bytes, transport } => {
-                let (sequence, packet) = self.newest.clone()?;
+            Departure::Padding {
+                packet,
+                number,
+                is_empty,
+                transport,
+            } => {
+                let sequence = self.sequence(number);
                 let payload_type = agreed.rtx_payload_type?;
                 // All of the packet or nothing: half of it, should the whole be lost, would be taken for it.
-                let payload = match bytes {
-                    0 => Bytes::new(),
-                    _ => packet.payload.clone(),
+                let payload = match is_empty {
+                    true => Bytes::new(),
+                    false => packet.payload.clone(),
                 };
                 Some(self.rtx(payload_type, sequence, &packet, &payload, transport, agreed))
             }
