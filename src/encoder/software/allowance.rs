@@ -36,7 +36,8 @@ impl Allowance {
     }
 
     pub(super) fn spend(&mut self, bits: usize, bitrate: Bitrate) {
-        self.debt += bits as f64 / bitrate.as_bps() as f64;
+        let more = bits as f64 / bitrate.as_bps() as f64;
+        self.debt = (self.debt + more).min(MOST_DEBT);
     }
 
     /// What was too much is sent sooner now.
@@ -52,6 +53,10 @@ const KEY_FRAME: f64 = 4.0;
 
 /// openh264's own limit: with so much still to be sent, another picture would only arrive later.
 const LONGEST_DEBT: f64 = 0.5;
+
+/// Key frames are made whatever is owed. Viewers who lose one after the other would else leave nobody a picture for as long as they
+/// did.
+const MOST_DEBT: f64 = 1.0;
 
 /// A scene that stood still may have so much at once when it moves again.
 const LEFT_OVER: f64 = 0.1;
@@ -114,6 +119,20 @@ mod tests {
         }
         // Half of them, and what half a second more and the little that was left over allow.
         assert!((150..=162).contains(&shown), "{shown}");
+    }
+
+    #[test]
+    fn key_frames_one_after_the_other_cost_no_more_than_a_second_of_pictures() {
+        let mut allowance = Allowance::default();
+        for _ in 0..60 {
+            let key_frame = allowance.next(BITRATE, FRAME, true);
+            assert!(matches!(key_frame, Some(Wanted::KeyFrame(_))));
+            allowance.spend(4 * BITS as usize, BITRATE);
+        }
+        let left_out = (0..60)
+            .take_while(|_| allowance.next(BITRATE, FRAME, false).is_none())
+            .count();
+        assert!((1..=16).contains(&left_out), "{left_out}");
     }
 
     #[test]
