@@ -275,8 +275,11 @@ impl Estimator {
         let mut outcome = None;
         for packet in &reported.acknowledged {
             self.gradient.add(packet);
-            self.queue.add(packet, forget);
-            self.gaps.add(packet, self.queue.newest());
+            if self.queue.add(packet, forget) {
+                debug!("the way is longer than it was");
+                self.rate.start_anew();
+            }
+            self.gaps.add(packet, self.queue.least());
             self.acknowledged.add(packet);
             outcome = self.probing.add(packet, now).or(outcome);
         }
@@ -373,8 +376,11 @@ impl Estimator {
     fn resume(&mut self, now: Instant) {
         debug!("browser answers again");
         self.gradient = DelayGradient::new();
+        self.queue = QueueDelay::new(now);
+        self.gaps = Gaps::default();
         self.acknowledged = AcknowledgedRate::default();
         self.loss = LossControl::new(now);
+        self.rate.start_anew();
         self.rate
             .set(self.rate.rate() * AFTER_SILENCE, Because::Resumed, now);
         self.probing = Probing::new(now);

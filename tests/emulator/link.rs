@@ -14,6 +14,8 @@ pub struct LinkSettings {
     /// What finds more than so much time of the rate waiting is dropped.
     pub queue: Duration,
     pub delay: Duration,
+    /// From the first on it takes the second longer: another cell, another satellite.
+    pub longer: Option<(Duration, Duration)>,
     /// Added to each packet, evenly distributed.
     pub jitter: Duration,
     /// Jitter may let a packet overtake another.
@@ -41,6 +43,7 @@ impl LinkSettings {
             rate: Trace::constant(100e6),
             queue: Duration::from_secs(1),
             delay,
+            longer: None,
             jitter: Duration::ZERO,
             reorders: false,
             loss: Loss::None,
@@ -112,7 +115,9 @@ impl Link {
         }
         self.carried_bytes += bytes as u64;
         let jitter = self.settings.jitter.mul_f64(self.random.random());
-        let mut arrival = self.origin + through + self.settings.delay + jitter;
+        let longer = self.settings.longer.filter(|(from, _)| at >= *from);
+        let delay = self.settings.delay + longer.map_or(Duration::ZERO, |(_, more)| more);
+        let mut arrival = self.origin + through + delay + jitter;
         if !self.settings.reorders {
             arrival = arrival.max(self.newest);
             self.newest = arrival;

@@ -118,6 +118,21 @@ pub fn outage(seed: u64) -> Scenario {
     scenario
 }
 
+/// The way there takes 80 ms more from 10 s on. 4 → 1 → 4 Mbit/s at 20 and 30 s.
+pub fn longer(seed: u64) -> Scenario {
+    let rate = Trace::steps(&[(0.0, 4e6), (20.0, 1e6), (30.0, 4e6)]);
+    let mut scenario = one(seed, link(rate, 600), 45);
+    scenario.viewers[0].there.longer = Some((Duration::from_secs(10), ms(80)));
+    scenario
+}
+
+/// The way there takes 80 ms more after nothing got through from 10 to 13 s.
+pub fn longer_after_an_outage(seed: u64) -> Scenario {
+    let mut scenario = outage(seed);
+    scenario.viewers[0].there.longer = Some((Duration::from_secs(11), ms(80)));
+    scenario
+}
+
 /// A download beside it from 10 to 80 s; `queue` in ms.
 pub fn competing(seed: u64, bps: f64, queue: u64) -> Scenario {
     let mut scenario = one(seed, link(Trace::constant(bps), queue), 90);

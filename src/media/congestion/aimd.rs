@@ -136,6 +136,13 @@ impl RateControl {
         self.because = because;
     }
 
+    /// Whatever queue there was is gone, after a time without an answer.
+    pub(super) fn start_anew(&mut self) {
+        self.phase = Phase::Growing;
+        self.standing_since = None;
+        (self.competed, self.proven, self.ours_since) = (None, None, None);
+    }
+
     pub(super) fn update(&mut self, signs: &Signs<'_>, now: Instant) {
         let elapsed = now
             .saturating_duration_since(std::mem::replace(&mut self.updated, now))
@@ -176,7 +183,7 @@ impl RateControl {
     }
 
     fn meet_queue(&mut self, signs: &Signs<'_>, now: Instant) {
-        if self.is_theirs_still(now) {
+        if self.is_theirs_still(now) && signs.whose != Some(Whose::Ours) {
             self.phase = Phase::Competing {
                 queue: signs.standing,
                 fair: 0.0,

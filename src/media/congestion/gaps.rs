@@ -64,21 +64,35 @@ impl Gaps {
 
     /// `None`: there is no queue, or there are no gaps to tell by.
     pub(super) fn whose(&self) -> Option<Whose> {
-        let gaps = || self.pairs.iter().filter(|pair| pair.sent >= GAP);
-        let frames = || self.pairs.iter().filter(|pair| pair.sent < GAP);
-        if frames().count() < FEWEST {
+        let is_frame = |pair: &&Pair| pair.sent < GAP;
+        if self.pairs.iter().filter(is_frame).count() < FEWEST {
             return None;
         }
-        let bytes: f64 = frames().map(|pair| f64::from(pair.bytes)).sum();
-        let arrived: f64 = frames().map(|pair| pair.arrived.as_secs_f64()).sum();
         // A packet's own time on the link is no gap.
-        let left = |pair: &&Pair| {
-            let own = f64::from(pair.bytes) * arrived / bytes;
-            (pair.arrived.as_secs_f64() - own) / pair.sent.as_secs_f64()
+        let usual = time_per_byte(self.pairs.iter().filter(is_frame));
+        // A link that just became narrower has had another, which the packets beside the gap tell.
+        let beside = |place| {
+            let before = self.pairs.range(..place).rev().filter(is_frame);
+            let after = self.pairs.range(place..).filter(is_frame);
+            time_per_byte(before.take(BESIDE)).max(time_per_byte(after.take(BESIDE)))
+        };
+        let left =
+            |gap: &Pair, own: f64| (gap.arrived.as_secs_f64() - own) / gap.sent.as_secs_f64();
+        let own = |gap: &Pair, time: f64| f64::from(gap.bytes) * time;
+        let gaps = || {
+            let all = self.pairs.iter().enumerate();
+            all.filter(|(_, pair)| pair.sent >= GAP)
         };
         // One by one: a radio that pauses in one of them would outweigh the others.
-        let kept = gaps().filter(|pair| left(pair) > KEPT).count();
-        let closed = gaps().filter(|pair| left(pair) < CLOSED).count();
+        let is_kept = |(place, gap): &(usize, &Pair)| {
+            let own = own(gap, usual.max(beside(*place)));
+            // Of one that is no longer than two packets take, only jitter would leave so much.
+            own < gap.sent.as_secs_f64() * (1.0 - KEPT) && left(gap, own) > KEPT
+        };
+        let kept = gaps().filter(is_kept).count();
+        let closed = gaps()
+            .filter(|(_, gap)| left(gap, own(gap, usual)) < CLOSED)
+            .count();
         let most = |count: usize| count >= FEWEST && count * 2 > gaps().count();
         if most(kept) {
             Some(Whose::Theirs)
@@ -88,6 +102,17 @@ impl Gaps {
             None
         }
     }
+}
+
+/// In seconds.
+fn time_per_byte<'a>(pairs: impl Iterator<Item = &'a Pair>) -> f64 {
+    let (bytes, arrived) = pairs.fold((0.0, 0.0), |(bytes, arrived), pair| {
+        (
+            bytes + f64::from(pair.bytes),
+            arrived + pair.arrived.as_secs_f64(),
+        )
+    });
+    arrived / f64::max(bytes, 1.0)
 }
 
 /// Packets of one frame leave within 4 ms of each other; up to the next frame half of a frame time is left.
@@ -102,6 +127,9 @@ const QUEUED: Duration = Duration::from_millis(20);
 
 /// Two gaps, and two of a frame's own packets: one would be any hiccup. More would take a frame time each.
 const FEWEST: usize = 2;
+
+/// As many packets on either side of a gap tell what one takes: a single one may have somebody else's before it, or none.
+const BESIDE: usize = 4;
 
 /// Nine frames. Longer, and what was before somebody else came counts too.
 const WINDOW: Duration = Duration::from_millis(300);
@@ -162,6 +190,30 @@ mod tests {
         };
         gaps.add(&next, QUEUE);
         assert_eq!(gaps.whose(), Some(Whose::Ours));
+    }
+
+    #[test]
+    fn link_that_just_became_an_eighth_is_ours() {
+        let start = Instant::now();
+        let (mut gaps, mut number) = (Gaps::default(), 0);
+        let (mut sent, mut arrived) = (start, Duration::from_secs(1));
+        // In ms: sent and arriving after the one before.
+        let fast = [(1, 2); 12];
+        let slow = [(18, 19), (1, 19), (1, 19), (15, 19), (1, 19)];
+        for (after, later) in fast.into_iter().chain(slow) {
+            number += 1;
+            sent += Duration::from_millis(after);
+            arrived += Duration::from_millis(later);
+            let packet = Acknowledged {
+                number,
+                sent,
+                arrived,
+                bytes: 1200,
+                probe: None,
+            };
+            gaps.add(&packet, QUEUE);
+        }
+        assert_eq!(gaps.whose(), None);
     }
 
     #[test]

@@ -26,8 +26,8 @@ impl EncoderLimits {
         most: Bitrate::kbps(1_000_000),
         // Finer than anybody sees.
         step: Bitrate::kbps(10),
-        // Three frames: as soon as the change before has reached the wire.
-        interval: Duration::from_millis(100),
+        // One frame: what becomes too much is not to wait for the little more of a moment ago.
+        interval: Duration::from_millis(30),
         least_change_percent: 2,
         method: RateMethod::Control,
     };
