@@ -166,6 +166,44 @@ fn picture_is_back_within_a_second_of_an_outage() {
 }
 
 #[test]
+fn way_that_became_longer_is_not_taken_for_a_queue_for_long() {
+    let seen = runs(scenarios::longer);
+    let latency = report(
+        "longer",
+        "latency from 2 s after the drop on, s",
+        &seen,
+        |it| it.latency(1.0, 22.0, 30.0).as_secs_f64(),
+    );
+    let used = report("longer", "narrow link used", &seen, |it| {
+        it.used(22.0, 30.0)
+    });
+    let again = report("longer", "80 % of the wide link again, s", &seen, |it| {
+        it.reached(30.0, 0.8 * 4e6).as_secs_f64()
+    });
+    assert!(latency.middle <= 0.3);
+    assert!(used.least >= 0.8);
+    assert!(again.most <= 10.0);
+
+    let seen = runs(scenarios::longer_after_an_outage);
+    let used = report("longer, out", "link used", &seen, |it| it.used(20.0, 30.0));
+    assert!(used.least >= 0.8);
+}
+
+/// Between seven and nine tenths of the most a probe always finds the link, and never the most.
+#[test]
+fn still_picture_on_a_link_that_carries_nearly_the_most_is_not_filled_up_with_probes() {
+    let seen = runs(|seed| {
+        let mut scenario = scenarios::one(seed, scenarios::link(Trace::constant(3.2e6), 300), 40);
+        scenario.scene = |_| 300e3;
+        scenario
+    });
+    let padding = report("nearly most", "padding, kbit/s", &seen, |it| {
+        it.padding_bytes as f64 * 8.0 / 40.0 / 1e3
+    });
+    assert!(padding.most <= 100.0);
+}
+
+#[test]
 fn download_beside_it_and_the_picture_share_the_link() {
     for course in figures::downloads() {
         reaches(&course);

@@ -14,8 +14,8 @@ pub(super) struct Probing {
     running: Option<Running>,
     /// The wish that nobody took yet.
     wish: Option<Probe>,
-    /// It asks only whether the estimate still holds.
-    is_proof: bool,
+    /// What it may show is all that is ever wanted: there is no more to ask for at once.
+    is_most: bool,
     due: Instant,
     interval: Duration,
 }
@@ -59,7 +59,7 @@ impl Probing {
             next: 0,
             running: None,
             wish: None,
-            is_proof: false,
+            is_most: false,
             due: now,
             interval: FIRST_INTERVAL,
         }
@@ -97,20 +97,21 @@ impl Probing {
             return;
         }
         // With nothing to prove above, an idle link is asked whether the estimate still holds.
-        self.is_proof = situation.rate >= situation.most * ENOUGH;
-        let (target, interval) = match (self.is_proof, situation.idle) {
+        let is_proof = situation.rate >= situation.most * ENOUGH;
+        let (target, interval) = match (is_proof, situation.idle) {
             (false, _) => (situation.rate * STEP, self.interval),
             (true, true) => (situation.rate, PROOF_INTERVAL),
             (true, false) => return,
         };
         self.due = now + interval;
+        self.is_most = target >= situation.most || is_proof;
         self.wish(target.min(situation.most));
     }
 
     /// Asks for `rate`, whatever was due.
     pub(super) fn ask(&mut self, rate: f64, now: Instant) {
         self.running = None;
-        self.is_proof = false;
+        self.is_most = false;
         self.due = now + self.interval;
         self.wish(rate);
     }
@@ -158,7 +159,7 @@ impl Probing {
             Some(outcome) if outcome.rate >= probe.rate.as_bps() as f64 * GOOD => {
                 // There may be more: ask again at once.
                 self.interval = FIRST_INTERVAL;
-                if !self.is_proof {
+                if !self.is_most {
                     self.due = now;
                 }
             }
