@@ -12,15 +12,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use rovercast::media::congestion::Because;
 use rovercast::media::h264::ProfileLevelId;
 use rovercast::media::{AccessUnit, Bitrate, Feedback, MediaTime};
 use rovercast::pipeline::feed::Outlet;
 use rovercast::viewer::packetizer::pack;
-use rovercast::viewer::webrtc::{Peer, PeerEnd, PeerEvent, PeerSettings, PeerStatistics, UdpPorts};
+use rovercast::viewer::webrtc::{
+    LinkStatistics, Peer, PeerEnd, PeerEvent, PeerSettings, PeerStatistics, UdpPorts,
+};
 use rovercast::viewer::{IceCandidate, NetworkChange, ViewerId};
 use rtc::rtcp::payload_feedbacks::full_intra_request::{FirEntry, FullIntraRequest};
 use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
 use rustix::time::{ClockId, clock_gettime};
+use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 
 use receiver::{CAPTURE_TIME_URI, PATIENCE, PLAYOUT_DELAY_URI, Receiver, TRANSPORT_CC_URI};
@@ -253,17 +257,37 @@ async fn robot_notices_that_the_browser_closes() {
     let mut scene = Scene::watching().await;
 
     scene.receiver.connection.close().await.unwrap();
-    // Only who sends looks whether somebody is there.
-    let end = async {
-        loop {
-            scene.show(1, true);
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            if let Ok((_, PeerEvent::Ended(reason))) = scene.events.try_recv() {
-                return reason;
-            }
-        }
-    };
-    assert_eq!(end.await, PeerEnd::Left);
+
+    assert_eq!(scene.end().await, PeerEnd::Left);
+}
+
+#[tokio::test]
+async fn browser_that_falls_silent_is_told_of_in_the_next_statistics() {
+    let elsewhere = Runtime::new().unwrap();
+    let mut scene = Scene::open_elsewhere(&elsewhere).await;
+    scene.connect().await;
+    scene.show(1, true);
+    scene.packets(5).await;
+    let before = scene
+        .statistics_until(|it| it.sent > Bitrate::kbps(10))
+        .await;
+    assert!(
+        before
+            .link
+            .is_some_and(|link| link.because != Because::Silence)
+    );
+
+    // Its sockets are gone, and nobody says good-bye.
+    elsewhere.shutdown_background();
+    scene.show(2, false);
+
+    let is_silent = |link: LinkStatistics| link.because == Because::Silence;
+    scene
+        .statistics_until(|it| it.link.is_some_and(is_silent))
+        .await;
+    scene.until_disconnected().await;
+    let after = scene.statistics_until(|_| true).await;
+    assert!(after.sent < Bitrate::kbps(10), "{after:?}");
 }
 
 #[tokio::test]
@@ -357,6 +381,16 @@ impl Scene {
     }
 
     async fn open_on(udp_ports: UdpPorts) -> Self {
+        Self::with(udp_ports, Receiver::open().await).await
+    }
+
+    /// Its receiver ends with `runtime`, without a word.
+    async fn open_elsewhere(runtime: &Runtime) -> Self {
+        let receiver = runtime.spawn(Receiver::open()).await.unwrap();
+        Self::with(UdpPorts::Any, receiver).await
+    }
+
+    async fn with(udp_ports: UdpPorts, receiver: Receiver) -> Self {
         let units = Outlet::new();
         let subscription = units.subscribe();
         let (sender, events) = mpsc::channel(512);
@@ -373,7 +407,7 @@ impl Scene {
             peer,
             events,
             offer: String::new(),
-            receiver: Receiver::open().await,
+            receiver,
         };
         let PeerEvent::Offer { sdp } = scene.event().await else {
             panic!("no offer");
@@ -393,6 +427,23 @@ impl Scene {
         scene.show(1, true);
         scene.packets(5).await;
         scene
+    }
+
+    async fn statistics_until(
+        &mut self,
+        wanted: impl Fn(&PeerStatistics) -> bool,
+    ) -> PeerStatistics {
+        loop {
+            if let PeerEvent::Statistics(statistics) = self.event().await
+                && wanted(&statistics)
+            {
+                return statistics;
+            }
+        }
+    }
+
+    async fn until_disconnected(&mut self) {
+        while !matches!(self.event().await, PeerEvent::Disconnected) {}
     }
 
     async fn until_offered(&mut self) {
@@ -422,7 +473,7 @@ impl Scene {
                     }
                     PeerEvent::Connected => return,
                     PeerEvent::Ended(reason) => panic!("ended: {reason}"),
-                    PeerEvent::Offer { .. } | PeerEvent::Feedback(_)
+                    PeerEvent::Offer { .. } | PeerEvent::Disconnected | PeerEvent::Feedback(_)
                     | PeerEvent::FirstPacket { .. } | PeerEvent::Statistics(_) => {}
                 },
                 candidate = self.receiver.candidate() => self.peer.candidate(candidate),

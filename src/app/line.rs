@@ -135,6 +135,12 @@ impl Line {
         }
     }
 
+    pub(super) fn note_connected(&mut self, viewer: &ViewerId, connected: bool) {
+        if let Some(seated) = self.seated(viewer) {
+            seated.connected = connected;
+        }
+    }
+
     pub(super) fn seated(&mut self, viewer: &ViewerId) -> Option<&mut Seated> {
         match self.viewers.get_mut(viewer) {
             Some(Viewer::Seated(seated)) => Some(seated),

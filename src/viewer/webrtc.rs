@@ -72,12 +72,14 @@ pub enum PeerEvent {
     },
     Candidate(IceCandidate),
     Connected,
+    /// Nothing comes back; `Connected` or `Ended` follows.
+    Disconnected,
     Feedback(Feedback),
     /// The first unit is on its way, this long after the peer was opened.
     FirstPacket {
         after: Duration,
     },
-    /// At most one a second, while units flow.
+    /// Once a second, whatever is sent.
     Statistics(PeerStatistics),
     Ended(PeerEnd),
 }

@@ -100,11 +100,8 @@ impl Seat {
                 at.session
                     .handle(Input::ViewerCandidate { viewer, candidate }, now);
             }
-            PeerEvent::Connected => {
-                if let Some(seated) = at.seated(&viewer) {
-                    seated.connected = true;
-                }
-            }
+            PeerEvent::Connected => at.note_connected(&viewer, true),
+            PeerEvent::Disconnected => at.note_connected(&viewer, false),
             PeerEvent::Feedback(feedback) => self.link_told(Place { line, viewer }, feedback, now),
             PeerEvent::FirstPacket { after } => info!(%viewer, ?after, "viewer gets the picture"),
             PeerEvent::Statistics(statistics) => {

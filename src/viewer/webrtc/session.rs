@@ -157,6 +157,7 @@ impl Session {
                     Err(RecvError::Closed) => Input::Close,
                 }),
                 () = sleep_until(timeout) => Some(Input::Timeout),
+                () = sleep_until(Some(self.statistics_due)) => self.look_round().await,
             };
         };
         match tokio::time::timeout(CLOSE_DEADLINE, self.connection.close()).await {
@@ -224,14 +225,16 @@ impl Session {
             let after = now - self.opened;
             self.events.tell(PeerEvent::FirstPacket { after }).await;
         }
-        if now >= self.statistics_due {
-            self.statistics_due = now + STATISTICS_INTERVAL;
-            let statistics = self.statistics(now);
-            self.events.tell(PeerEvent::Statistics(statistics)).await;
-            if self.connection.is_closed_by_browser().await {
-                self.viewer.handle(Input::Left, now);
-            }
-        }
+    }
+
+    /// Whatever is sent: people look at the numbers when nothing arrives.
+    async fn look_round(&mut self) -> Option<Input> {
+        let now = Instant::now();
+        self.statistics_due = now + STATISTICS_INTERVAL;
+        let statistics = self.statistics(now);
+        self.events.tell(PeerEvent::Statistics(statistics)).await;
+        let is_closed = self.connection.is_closed_by_browser().await;
+        is_closed.then_some(Input::Left)
     }
 
     fn statistics(&mut self, now: Instant) -> PeerStatistics {
@@ -269,6 +272,7 @@ impl Session {
             }
             RTCPeerConnectionState::Disconnected => {
                 self.has_been_away = true;
+                self.events.tell(PeerEvent::Disconnected).await;
                 Some(if self.connection.is_closed_by_browser().await {
                     Input::Left
                 } else {
@@ -277,6 +281,7 @@ impl Session {
             }
             RTCPeerConnectionState::Failed => {
                 self.has_been_away = true;
+                self.events.tell(PeerEvent::Disconnected).await;
                 Some(Input::Failed)
             }
             RTCPeerConnectionState::Closed => Some(Input::Left),
