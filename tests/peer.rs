@@ -342,6 +342,19 @@ async fn viewer_sees_on_after_its_way_was_looked_for_anew() {
     scene.packets(5).await;
 }
 
+#[tokio::test]
+async fn estimate_begins_anew_on_another_way() {
+    let mut scene = Scene::watching().await;
+    let start = Bitrate::kbps(1600);
+    scene.show_until_estimate(|it| it > start).await;
+
+    scene.peer.network_changed(NetworkChange::Moved);
+    scene.until_offered().await;
+    scene.connect().await;
+
+    scene.show_until_estimate(|it| it <= start).await;
+}
+
 fn ufrag(sdp: &str) -> Option<&str> {
     sdp.lines().find(|line| line.starts_with("a=ice-ufrag:"))
 }
@@ -440,6 +453,23 @@ impl Scene {
                 return statistics;
             }
         }
+    }
+
+    /// Shows picture after picture, each when the one before has arrived.
+    async fn show_until_estimate(&mut self, wanted: impl Fn(Bitrate) -> bool) {
+        for sequence in 2..500 {
+            self.show(sequence, true);
+            self.packets(1).await;
+            while let Ok(event) = tokio::time::timeout(QUIET / 30, self.events.recv()).await {
+                let (_, event) = event.expect("the peer is gone");
+                if let PeerEvent::Feedback(Feedback::Estimate(estimate)) = event
+                    && wanted(estimate)
+                {
+                    return;
+                }
+            }
+        }
+        panic!("no such estimate");
     }
 
     async fn until_disconnected(&mut self) {

@@ -9,7 +9,7 @@ use rtc::ice::mdns::MulticastDnsMode;
 use rtc::media_stream::MediaStreamTrack;
 use rtc::peer_connection::certificate::CertificateParams;
 use rtc::peer_connection::configuration::RTCIceTransportPolicy;
-use rtc::peer_connection::transport::RTCDtlsTransportState;
+use rtc::peer_connection::transport::{RTCDtlsTransportState, RTCIceCandidate};
 use rtc::rtp_transceiver::rtp_sender::{
     RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RTCRtpCodingParameters,
     RTCRtpEncodingParameters, RTCRtpHeaderExtensionCapability, RTCRtpRtxParameters, RtpCodecKind,
@@ -20,6 +20,7 @@ use tracing::{debug, warn};
 use webrtc::error::{Error, Result};
 use webrtc::media_stream::track_local::TrackLocal;
 use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
+use webrtc::peer_connection::transport::DtlsTransport;
 use webrtc::peer_connection::{
     MediaEngine, PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCCertificate,
     RTCConfigurationBuilder, RTCIceCandidateInit, RTCIceServer, RTCPeerConnectionIceEvent,
@@ -51,6 +52,13 @@ pub(super) struct Connection {
     track: Arc<TrackLocalStaticRTP>,
     sender: Option<Arc<dyn RtpSender>>,
     place: Option<Arc<Place>>,
+}
+
+/// The two ends of a way. A browser's hidden address becomes known under the same numbers, which is no other way.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Way {
+    local: (String, u16),
+    remote: (String, u16),
 }
 
 impl Connection {
@@ -187,16 +195,29 @@ impl Connection {
     /// True once the browser said good-bye. The crate tells it to nobody: without media its state stays `Connected` until the
     /// checks of the way fail, and that takes 5 s.
     pub(super) async fn is_closed_by_browser(&self) -> bool {
-        let Some(sender) = &self.sender else {
-            return false;
-        };
-        let Ok(Some(transport)) = sender.transport().await else {
+        let Some(transport) = self.transport().await else {
             return false;
         };
         matches!(
             transport.state().await,
             Ok(RTCDtlsTransportState::Closed | RTCDtlsTransportState::Failed)
         )
+    }
+
+    /// Between which addresses packets go now; `None` while a way is looked for.
+    pub(super) async fn way(&self) -> Option<Way> {
+        let ice = self.transport().await?.ice_transport();
+        let pair = ice.get_selected_candidate_pair().await.ok()??;
+        let address = |candidate: &RTCIceCandidate| (candidate.address.clone(), candidate.port);
+        Some(Way {
+            local: address(pair.local()),
+            remote: address(pair.remote()),
+        })
+    }
+
+    async fn transport(&self) -> Option<Arc<dyn DtlsTransport>> {
+        let sender = self.sender.as_ref()?;
+        sender.transport().await.ok()?
     }
 
     /// Says good-bye (DTLS close_notify) and closes the sockets.

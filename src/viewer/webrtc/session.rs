@@ -9,7 +9,7 @@ use tracing::debug;
 use webrtc::peer_connection::RTCPeerConnectionState;
 
 use super::burst_socket::Burst;
-use super::connection::{Connection, Happening};
+use super::connection::{Connection, Happening, Way};
 use super::one_task::OneTask;
 use super::stream::{Course, Report, Stream, StreamHandle};
 use super::{Command, PeerEnd, PeerEvent, PeerSettings, PeerStatistics};
@@ -81,6 +81,7 @@ pub(super) async fn watch(
             sent_before: None,
             course: Course::default(),
             has_been_away: false,
+            way: None,
             units,
         };
         session.run(commands, reports, happenings).await;
@@ -116,6 +117,8 @@ struct Session {
     sent_before: Option<(Instant, u64)>,
     course: Course,
     has_been_away: bool,
+    /// The one that the estimate is of.
+    way: Option<Way>,
     units: Feed,
 }
 
@@ -233,6 +236,7 @@ impl Session {
         self.statistics_due = now + STATISTICS_INTERVAL;
         let statistics = self.statistics(now);
         self.events.tell(PeerEvent::Statistics(statistics)).await;
+        self.note_way().await;
         let is_closed = self.connection.is_closed_by_browser().await;
         is_closed.then_some(Input::Left)
     }
@@ -264,7 +268,9 @@ impl Session {
         debug!(%state, after = ?self.opened.elapsed(), "connection changed");
         match state {
             RTCPeerConnectionState::Connected => {
+                self.note_way().await;
                 if std::mem::take(&mut self.has_been_away) {
+                    // Behind the same addresses there may be another network than seconds ago.
                     self.stream.route_changed();
                 }
                 self.events.tell(PeerEvent::Connected).await;
@@ -291,6 +297,19 @@ impl Session {
             | RTCPeerConnectionState::Connecting
             | _ => None,
         }
+    }
+
+    /// A network that was left says nothing about the next one. The state tells of a restart only, not of a better pair that is
+    /// found meanwhile.
+    async fn note_way(&mut self) {
+        let Some(way) = self.connection.way().await else {
+            return;
+        };
+        if self.way.as_ref().is_some_and(|before| *before != way) {
+            debug!("the browser is reached in another way, its link is measured anew");
+            self.stream.route_changed();
+        }
+        self.way = Some(way);
     }
 
     async fn reported(&mut self, report: Report, now: Instant) -> Option<Input> {
