@@ -6,6 +6,7 @@ mod end;
 mod ice;
 pub mod inventory;
 mod line;
+mod link_report;
 pub mod profiles;
 mod robot;
 mod route;

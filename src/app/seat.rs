@@ -12,11 +12,13 @@ use tracing::{debug, info, warn};
 
 use super::devices::{self, Devices};
 use super::line::{Expected, Line, Viewer};
+use super::link_report::link_report;
 use super::profiles::FoundProfiles;
 use super::small::Small;
 use super::steering::{Place, renditions};
 use super::with_sources;
 use crate::config::CameraConfig;
+use crate::media::Size;
 use crate::media::h264::ProfileLevelId;
 use crate::media::rate::renditions::Renditions;
 use crate::media::rate::{Half, Halving, Sizes};
@@ -26,6 +28,7 @@ use crate::pipeline::feed::Outlet;
 use crate::pipeline::second::Second;
 use crate::pipeline::{self, Encoding, Outlets, Pipeline};
 use crate::relay::client::LinkEvent;
+use crate::relay::message::ToRelay;
 use crate::relay::session::{Action, Input, LinkState};
 use crate::viewer::webrtc::{PeerEvent, PeerSettings};
 use crate::viewer::{Reach, ViewerId};
@@ -271,6 +274,16 @@ impl Seat {
                     seated.peer.candidate(candidate);
                 }
             }
+            Action::ReportLink { viewer } => {
+                let place = Place { line, viewer };
+                if let Some(report) = link_report(self, &place) {
+                    let report = Box::new(report);
+                    let viewer = place.viewer;
+                    self.lines[line]
+                        .link
+                        .send(&ToRelay::Link { viewer, report });
+                }
+            }
             Action::CloseViewer { viewer, reason } => {
                 info!(%viewer, %reason, "viewer goes");
                 self.close(line, &viewer);
@@ -362,6 +375,15 @@ impl Seat {
 
     pub(super) fn encoding(&self) -> Option<&Encoding> {
         self.opened.as_ref().map(|opened| &opened.encoding)
+    }
+
+    /// What the camera gives before anything is made smaller; `None` while nothing is open.
+    pub(super) fn whole_size(&self) -> Option<Size> {
+        let encoding = self.encoding()?;
+        match &self.asked {
+            Some(half) if encoding.is_half => Some(half.whole()),
+            Some(_) | None => Some(encoding.size),
+        }
     }
 
     /// How half of the picture is had; `None` while nothing is open.

@@ -1,17 +1,27 @@
 //! The words of the relay protocol: JSON texts over a WebSocket, both ways.
 //!
 //! Compatible with the relay that robots of the mecha10 family use. Ours, and optional: `viewer_id` on any message, `bye`,
-//! `welcome.ice_servers`, `welcome.features`, `error.code`, `error.retry_after_s`.
+//! `welcome.ice_servers`, `welcome.features`, `error.code`, `error.retry_after_s`, and `link`:
+//!
+//! ```text
+//!  dashboard ─► robot  {"type":"link","viewer_id":…}                          how does my link do?
+//!  robot ─► dashboard  {"type":"link","viewer_id":…,"estimate_kbps":812,…}    so: see LinkReport
+//! ```
+//!
+//! Nobody is told unasked, for each word costs a mobile link something; and a robot or a relay that does not know the question
+//! says nothing to it. Who asks more often than the robot answers is answered as often as it does.
 //!
 //! A relay passes on what a dashboard says, so a dashboard's messages read as [`FromRelay`], and what a dashboard hears
 //! reads as [`ToRelay`]. Unknown kinds are kept as such: a newer peer must be able to say more than we understand.
 
 mod fields;
+mod link;
 mod wire;
 
 use std::time::Duration;
 
 use self::fields::Fields;
+pub use self::link::{ANOTHER, LinkReport, OWN};
 use self::wire::Wire;
 use crate::viewer::{IceCandidate, IceServer, ViewerId, ViewerIdError};
 
@@ -45,6 +55,10 @@ pub enum FromRelay {
         viewer: ViewerId,
     },
     Bye {
+        viewer: ViewerId,
+    },
+    /// The viewer wants to know how its link does.
+    Link {
         viewer: ViewerId,
     },
     Unknown {
@@ -81,6 +95,9 @@ impl FromRelay {
                 viewer: fields.viewer()?,
             },
             "bye" => Self::Bye {
+                viewer: fields.viewer()?,
+            },
+            "link" => Self::Link {
                 viewer: fields.viewer()?,
             },
             _ => Self::Unknown {
@@ -122,6 +139,7 @@ impl FromRelay {
             }
             Self::Offer { viewer } => Wire::new("offer", viewer).to_json(),
             Self::Bye { viewer } => Wire::new("bye", viewer).to_json(),
+            Self::Link { viewer } => Wire::new("link", viewer).to_json(),
             Self::Unknown { kind } => Wire::new(kind, &ViewerId::anonymous()).to_json(),
         }
     }
@@ -133,7 +151,8 @@ impl FromRelay {
             | Self::Answer { viewer, .. }
             | Self::IceCandidate { viewer, .. }
             | Self::Offer { viewer }
-            | Self::Bye { viewer } => Some(viewer),
+            | Self::Bye { viewer }
+            | Self::Link { viewer } => Some(viewer),
             Self::Welcome { .. } | Self::Error { .. } | Self::Unknown { .. } => None,
         }
     }
@@ -146,7 +165,8 @@ impl FromRelay {
             | Self::Answer { viewer, .. }
             | Self::IceCandidate { viewer, .. }
             | Self::Offer { viewer }
-            | Self::Bye { viewer } => viewer.clone_from(named),
+            | Self::Bye { viewer }
+            | Self::Link { viewer } => viewer.clone_from(named),
             Self::Welcome { .. } | Self::Error { .. } | Self::Unknown { .. } => {}
         }
         self
@@ -172,6 +192,11 @@ pub enum ToRelay {
     Bye {
         viewer: ViewerId,
         reason: Option<String>,
+    },
+    /// Boxed: most messages are none.
+    Link {
+        viewer: ViewerId,
+        report: Box<LinkReport>,
     },
     Unknown {
         kind: String,
@@ -199,6 +224,10 @@ impl ToRelay {
             "bye" => Self::Bye {
                 viewer: fields.viewer()?,
                 reason: fields.optional_string("reason")?,
+            },
+            "link" => Self::Link {
+                viewer: fields.viewer()?,
+                report: Box::new(fields.link_report()?),
             },
             _ => Self::Unknown {
                 kind: shortened(kind),
@@ -231,6 +260,11 @@ impl ToRelay {
                 ..Wire::new("bye", viewer)
             }
             .to_json(),
+            Self::Link { viewer, report } => Wire {
+                report: Some(report),
+                ..Wire::new("link", viewer)
+            }
+            .to_json(),
             Self::Unknown { kind } => Wire::new(kind, &ViewerId::anonymous()).to_json(),
         }
     }
@@ -241,7 +275,8 @@ impl ToRelay {
             Self::Offer { viewer, .. }
             | Self::IceCandidate { viewer, .. }
             | Self::Error { viewer, .. }
-            | Self::Bye { viewer, .. } => Some(viewer),
+            | Self::Bye { viewer, .. }
+            | Self::Link { viewer, .. } => Some(viewer),
             Self::Unknown { .. } => None,
         }
     }
@@ -267,6 +302,8 @@ pub enum MessageError {
         got: &'static str,
         expected: &'static str,
     },
+    #[error("message is no report of a link: {0}")]
+    NoLinkReport(serde_json::Error),
     #[error(transparent)]
     Viewer(#[from] ViewerIdError),
 }

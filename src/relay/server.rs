@@ -3,7 +3,7 @@
 //! Robots and dashboards call the WebSocket endpoint [`PATH`]; only the words go through here, pictures are peer-to-peer.
 //!
 //! - A robot: `?type=robot&robot_id=…&api_key=…[&camera_id=…]`, or its key as `Authorization: Bearer …`. It hears `welcome`, a
-//!   `ready` for each session that a dashboard wants, and the dashboard's `answer`, `ice_candidate` and `bye`, each with the
+//!   `ready` for each session that a dashboard wants, and the dashboard's `answer`, `ice_candidate`, `link` and `bye`, each with the
 //!   `viewer_id` that the relay gave. One robot per id and camera: the newest wins, the old one hears `error` with the code
 //!   `replaced` and is closed (4000).
 //! - A dashboard: `?type=dashboard&robot_id=…[&camera_id=…][&token=…]`. It hears `welcome`, then `{"type":"robot","online":…}`
@@ -11,6 +11,7 @@
 //!   `bye`. It says `ready` whenever it wants a new session: that is passed on, or kept until the robot is here. Whatever
 //!   `viewer_id` it writes is replaced by its own. A robot that knows no `viewer_id` serves the latest dashboard; the one
 //!   before hears `bye` with the code `taken_over`, and does well not to ask again by itself.
+//! - A dashboard that says `link` hears the robot's `link` about itself, if the robot knows that word.
 //! - A dashboard that says `bye` or closes its WebSocket ends its session. One that is lost does not: the picture may be running.
 //!
 //! Callers are refused with a JSON text: 400 for a query that cannot be understood, 401 for a wrong key or token, 403 for a web

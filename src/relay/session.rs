@@ -241,6 +241,12 @@ impl Session {
                     self.close(viewer, CloseReason::Left);
                 }
             }
+            // Refused would be said to the page's person; and who asks all the time waits.
+            FromRelay::Link { viewer } => {
+                if self.viewers.may_hear_of_link(&viewer, now) {
+                    self.actions.push_back(Action::ReportLink { viewer });
+                }
+            }
             FromRelay::Unknown { kind } => {
                 debug!(kind, "relay sent a message of a kind that we do not know");
             }

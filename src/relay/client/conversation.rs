@@ -131,7 +131,8 @@ impl Conversation {
             | FromRelay::Answer { .. }
             | FromRelay::IceCandidate { .. }
             | FromRelay::Offer { .. }
-            | FromRelay::Bye { .. }) => spoken,
+            | FromRelay::Bye { .. }
+            | FromRelay::Link { .. }) => spoken,
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use serde_json::{Map, Value};
 
-use super::{MESSAGE_LIMIT, MessageError};
+use super::{LinkReport, MESSAGE_LIMIT, MessageError};
 use crate::viewer::{IceCandidate, IceServer, ViewerId};
 
 /// A message's fields, taken one by one. `null` counts as absent: browsers write `null` for what they do not know.
@@ -58,6 +58,12 @@ impl Fields {
             Some(name) => Ok(ViewerId::named(name)?),
             None => Ok(ViewerId::anonymous()),
         }
+    }
+
+    /// All that is left.
+    pub(super) fn link_report(mut self) -> Result<LinkReport, MessageError> {
+        self.0.retain(|_, value| !value.is_null());
+        serde_json::from_value(Value::Object(self.0)).map_err(MessageError::NoLinkReport)
     }
 
     /// Also reads `sdpMid` and `sdpMLineIndex`, which is how a browser's own `toJSON` spells them.

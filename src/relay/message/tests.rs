@@ -206,6 +206,87 @@ fn bad_messages_say_what_is_wrong() {
     }
 }
 
+#[test]
+fn report_of_a_link_says_what_is_known_and_leaves_out_the_rest() {
+    let question = FromRelay::parse(r#"{"type":"link","viewer_id":"a"}"#).unwrap();
+    assert_eq!(question, FromRelay::Link { viewer: named("a") });
+    let report = LinkReport {
+        estimate_kbps: Some(812),
+        sent_kbps: 700,
+        rendition: "large".into(),
+        target_kbps: Some(650),
+        target_because: "it follows your link".into(),
+        limited_by: Some(OWN.into()),
+        picture: "every second frame at full size".into(),
+        picture_every: 2,
+        picture_divisor: 1,
+        ..LinkReport::default()
+    };
+    let answer = ToRelay::Link {
+        viewer: named("a"),
+        report: Box::new(report),
+    };
+    assert_eq!(
+        answer.to_json(),
+        r#"{"type":"link","viewer_id":"a","estimate_kbps":812,"is_behind":false,"sent_kbps":700,"waits_ms":0,"repaired_packets":0,"skipped_units":0,"rendition":"large","target_kbps":650,"target_because":"it follows your link","limited_by":"own","picture":"every second frame at full size","picture_every":2,"picture_divisor":1}"#
+    );
+}
+
+#[test]
+fn report_of_a_later_version_is_read_as_far_as_it_is_known() {
+    let text =
+        r#"{"type":"link","sent_kbps":700,"weather":"fine","estimate_kbps":null,"waits_ms":null}"#;
+    let ToRelay::Link { report, .. } = ToRelay::parse(text).unwrap() else {
+        panic!("{text} is a report");
+    };
+    let expected = LinkReport {
+        sent_kbps: 700,
+        ..LinkReport::default()
+    };
+    assert_eq!(*report, expected);
+    for wrong in [r#""sent_kbps":-1"#, r#""sent_kbps":0.5"#, r#""picture":7"#] {
+        let text = format!(r#"{{"type":"link",{wrong}}}"#);
+        assert!(ToRelay::parse(&text).is_err(), "{text}");
+    }
+}
+
+fn link_report() -> impl Strategy<Value = LinkReport> {
+    let link = (
+        any::<Option<u64>>(),
+        any::<Option<String>>(),
+        any::<Option<u64>>(),
+        any::<Option<u64>>(),
+        any::<bool>(),
+    );
+    let sent = any::<[u64; 4]>();
+    let target = (
+        any::<String>(),
+        any::<Option<u64>>(),
+        any::<String>(),
+        any::<Option<String>>(),
+    );
+    let picture = (any::<String>(), any::<[u32; 2]>(), any::<Option<String>>());
+    (link, sent, target, picture).prop_map(|(link, sent, target, picture)| LinkReport {
+        estimate_kbps: link.0,
+        because: link.1,
+        acknowledged_kbps: link.2,
+        queue_delay_ms: link.3,
+        is_behind: link.4,
+        sent_kbps: sent[0],
+        waits_ms: sent[1],
+        repaired_packets: sent[2],
+        skipped_units: sent[3],
+        rendition: target.0,
+        target_kbps: target.1,
+        target_because: target.2,
+        limited_by: target.3,
+        picture: picture.0,
+        picture_every: picture.1[0],
+        picture_divisor: picture.1[1],
+        whole_size: picture.2,
+    })
+}
+
 fn error_code() -> impl Strategy<Value = Option<String>> {
     proptest::option::of("[a-z_]{1,64}")
 }
@@ -266,6 +347,7 @@ fn from_relay() -> impl Strategy<Value = FromRelay> {
             .prop_map(|(viewer, candidate)| FromRelay::IceCandidate { viewer, candidate }),
         viewer().prop_map(|viewer| FromRelay::Offer { viewer }),
         viewer().prop_map(|viewer| FromRelay::Bye { viewer }),
+        viewer().prop_map(|viewer| FromRelay::Link { viewer }),
     ]
 }
 
@@ -283,6 +365,8 @@ fn to_relay() -> impl Strategy<Value = ToRelay> {
         }),
         (viewer(), any::<Option<String>>())
             .prop_map(|(viewer, reason)| ToRelay::Bye { viewer, reason }),
+        (viewer(), link_report().prop_map(Box::new))
+            .prop_map(|(viewer, report)| ToRelay::Link { viewer, report }),
     ]
 }
 
@@ -306,8 +390,8 @@ proptest! {
 
     #[test]
     fn any_fields_of_any_kind_are_read_or_refused(
-        kind in "welcome|error|ready|answer|ice_candidate|offer|bye|[a-z]{80}",
-        field in "viewer_id|sdp|candidate|sdp_mid|sdpMLineIndex|ice_servers|retry_after_s|code",
+        kind in "welcome|error|ready|answer|ice_candidate|offer|bye|link|[a-z]{80}",
+        field in "viewer_id|sdp|candidate|sdp_mid|sdpMLineIndex|ice_servers|retry_after_s|code|sent_kbps|picture",
         value in "null|true|-1|1e400|7|\"\"|\"\\\\ud800\"|\\[\\]|\\[null\\]|\\[\\{\\}\\]|\\{\\}",
     ) {
         let text = format!(r#"{{"type":"{kind}","{field}":{value}}}"#);

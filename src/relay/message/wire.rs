@@ -3,6 +3,7 @@
 use secrecy::ExposeSecret;
 use serde::Serialize;
 
+use super::LinkReport;
 use crate::viewer::{IceCandidate, IceServer, ViewerId};
 
 /// Every message on the wire, with what it does not use left out.
@@ -32,6 +33,8 @@ pub(super) struct Wire<'a> {
     pub(super) ice_servers: Vec<WireIceServer<'a>>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub(super) features: &'a [String],
+    #[serde(flatten)]
+    pub(super) report: Option<&'a LinkReport>,
 }
 
 impl<'a> Wire<'a> {
@@ -49,6 +52,7 @@ impl<'a> Wire<'a> {
             reason: None,
             ice_servers: Vec::new(),
             features: &[],
+            report: None,
         }
     }
 

@@ -189,7 +189,10 @@ impl Rooms {
         };
         match message {
             FromRelay::Ready { .. } => room.ready(connection, &mut self.names, &mut self.actions),
-            FromRelay::Answer { .. } | FromRelay::IceCandidate { .. } | FromRelay::Bye { .. } => {
+            FromRelay::Answer { .. }
+            | FromRelay::IceCandidate { .. }
+            | FromRelay::Bye { .. }
+            | FromRelay::Link { .. } => {
                 room.dashboard_said(connection, &message, &mut self.actions);
             }
             FromRelay::Unknown { kind } => {

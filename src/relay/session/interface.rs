@@ -88,6 +88,10 @@ pub enum Action {
         viewer: ViewerId,
         candidate: IceCandidate,
     },
+    /// Send this viewer what is known of its link.
+    ReportLink {
+        viewer: ViewerId,
+    },
     /// Inputs about this viewer that its closed peer still has to give are no longer wanted: the next `OpenViewer` may carry
     /// the same name.
     CloseViewer {

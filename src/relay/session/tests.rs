@@ -269,6 +269,24 @@ fn messages_that_make_no_sense_are_refused_by_name() {
 }
 
 #[test]
+fn viewer_hears_of_its_link_when_it_asks_and_no_more_than_four_times_a_second() {
+    let mut robot = Robot::connected();
+    let question = r#"{"type":"link","viewer_id":"a"}"#;
+    assert_eq!(robot.hear(question), [], "a stranger, who is told nothing");
+    robot.hear(r#"{"type":"ready","viewer_id":"a"}"#);
+
+    let mut answers = 0;
+    for _ in 0..1000 {
+        let told = robot.hear(question);
+        answers += told.len();
+        let report = Action::ReportLink { viewer: named("a") };
+        assert!(told.iter().all(|action| *action == report), "{told:?}");
+        robot.wait(Duration::from_millis(1));
+    }
+    assert_eq!(answers, 4);
+}
+
+#[test]
 fn viewer_keeps_its_picture_through_an_outage_and_speaks_when_it_is_over() {
     let mut robot = Robot::connected();
     let viewer = named("a");
@@ -755,6 +773,7 @@ fn message() -> impl Strategy<Value = FromRelay> {
         }),
         viewer_name().prop_map(|viewer| FromRelay::Offer { viewer }),
         viewer_name().prop_map(|viewer| FromRelay::Bye { viewer }),
+        viewer_name().prop_map(|viewer| FromRelay::Link { viewer }),
     ]
 }
 
@@ -884,7 +903,9 @@ impl Witness {
                 prop_assert!(self.viewers.insert(viewer.clone()), "opened twice");
                 prop_assert!(self.viewers.len() <= MAX_VIEWERS, "too many viewers");
             }
-            Action::Answer { viewer, .. } | Action::Candidate { viewer, .. } => {
+            Action::Answer { viewer, .. }
+            | Action::Candidate { viewer, .. }
+            | Action::ReportLink { viewer } => {
                 prop_assert!(self.viewers.contains(viewer), "told a viewer that is not");
             }
             Action::CloseViewer { viewer, .. } => {

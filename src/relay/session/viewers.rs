@@ -21,6 +21,8 @@ struct Watching {
     stage: Stage,
     /// The newest offer and what followed.
     words: VecDeque<Word>,
+    /// When it last heard of its link.
+    link_told: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -71,6 +73,7 @@ impl Viewers {
                 until: now + ANSWER_LIMIT,
             },
             words: VecDeque::new(),
+            link_told: None,
         };
         self.watching.insert(viewer.clone(), watching);
         Ok(())
@@ -100,6 +103,19 @@ impl Viewers {
             }
             Stage::Opening { .. } | Stage::Answered => Err(UNEXPECTED_ANSWER),
         }
+    }
+
+    /// True when it is here and was not told just now.
+    pub(super) fn may_hear_of_link(&mut self, viewer: &ViewerId, now: Instant) -> bool {
+        let Some(watching) = self.watching.get_mut(viewer) else {
+            return false;
+        };
+        let is_due = |told: Instant| now.saturating_duration_since(told) >= LINK_SPACING;
+        if !watching.link_told.is_none_or(is_due) {
+            return false;
+        }
+        watching.link_told = Some(now);
+        true
     }
 
     pub(super) fn remove(&mut self, viewer: &ViewerId) -> bool {
@@ -194,6 +210,9 @@ impl Stage {
         }
     }
 }
+
+/// A report has half a KB and its numbers change once a second: asked for all the time it costs 16 kbit/s.
+const LINK_SPACING: Duration = Duration::from_millis(250);
 
 /// What is heard so soon after a word was sent may have crossed it on its way, and proves nothing.
 const ON_ITS_WAY: Duration = Duration::from_secs(2);

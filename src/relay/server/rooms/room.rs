@@ -243,7 +243,8 @@ impl Robot {
 
     fn tell(&self, message: FromRelay, actions: &mut VecDeque<Action>) {
         // A robot that knows no `viewer_id` would take it for its latest viewer's, or for nonsense.
-        if self.naming == Naming::Anonymous && matches!(message, FromRelay::Bye { .. }) {
+        let is_news = matches!(message, FromRelay::Bye { .. } | FromRelay::Link { .. });
+        if self.naming == Naming::Anonymous && is_news {
             return;
         }
         actions.push_back(Action::Tell {

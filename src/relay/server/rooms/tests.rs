@@ -108,6 +108,13 @@ fn offer(viewer: &ViewerId) -> ToRelay {
     }
 }
 
+fn report(viewer: &ViewerId) -> ToRelay {
+    ToRelay::Link {
+        viewer: viewer.clone(),
+        report: Box::default(),
+    }
+}
+
 fn to_robot(message: FromRelay) -> Action {
     Action::Tell {
         connection: ROBOT,
@@ -187,6 +194,30 @@ fn robot_that_comes_back_is_not_asked_again_for_a_picture_that_runs() {
     );
     let told = scene.arrives(ROBOT, Role::Robot);
     assert_eq!(told[1..], [presence(ALICE, true)]);
+}
+
+#[test]
+fn question_about_a_link_goes_to_the_robot_and_the_answer_to_who_asked() {
+    let mut scene = Scene::playing();
+    scene.arrives(BOB, Role::Dashboard);
+    scene.dashboard_says(BOB, ready());
+    scene.robot_says(offer(&id(2)));
+
+    // Whoever she says she is.
+    let told = scene.dashboard_says(ALICE, FromRelay::Link { viewer: id(2) });
+    assert_eq!(told, [to_robot(FromRelay::Link { viewer: id(1) })]);
+    let told = scene.robot_says(report(&id(1)));
+    assert_eq!(told, [to_dashboard(ALICE, report(&id(1)))]);
+    assert_eq!(scene.robot_says(report(&id(7))), [], "nobody");
+}
+
+#[test]
+fn robot_that_knows_no_viewer_id_is_not_asked_about_links() {
+    let mut scene = Scene::playing();
+    scene.robot_says(offer(&ViewerId::anonymous()));
+    let viewer = ViewerId::anonymous();
+    let told = scene.dashboard_says(ALICE, FromRelay::Link { viewer });
+    assert_eq!(told, []);
 }
 
 #[test]
@@ -367,12 +398,12 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         (0..2usize, any::<bool>()).prop_map(|(room, robot)| Step::Arrive { room, robot }),
         (0..12usize, any::<bool>()).prop_map(|(who, closed)| Step::Leave { who, closed }),
-        (0..12usize, 0..5usize, 0..6u64).prop_map(|(who, what, viewer)| Step::DashboardSays {
+        (0..12usize, 0..6usize, 0..6u64).prop_map(|(who, what, viewer)| Step::DashboardSays {
             who,
             what,
             viewer
         }),
-        (0..12usize, 0..5usize, 0..6u64).prop_map(|(who, what, viewer)| Step::RobotSays {
+        (0..12usize, 0..6usize, 0..6u64).prop_map(|(who, what, viewer)| Step::RobotSays {
             who,
             what,
             viewer
@@ -396,6 +427,9 @@ fn dashboards_words(what: usize, viewer: &ViewerId) -> FromRelay {
             viewer: viewer.clone(),
             candidate: IceCandidate::default(),
         },
+        4 => FromRelay::Link {
+            viewer: viewer.clone(),
+        },
         _ => bye(viewer),
     }
 }
@@ -412,6 +446,7 @@ fn robots_words(what: usize, viewer: &ViewerId) -> ToRelay {
             message: "no".into(),
             code: None,
         },
+        4 => report(viewer),
         _ => ToRelay::Bye {
             viewer: viewer.clone(),
             reason: None,
@@ -425,7 +460,8 @@ fn viewer_of(message: &FromRelay) -> Option<&ViewerId> {
         | FromRelay::Answer { viewer, .. }
         | FromRelay::IceCandidate { viewer, .. }
         | FromRelay::Offer { viewer }
-        | FromRelay::Bye { viewer } => Some(viewer),
+        | FromRelay::Bye { viewer }
+        | FromRelay::Link { viewer } => Some(viewer),
         FromRelay::Welcome { .. } | FromRelay::Error { .. } | FromRelay::Unknown { .. } => None,
     }
 }
