@@ -27,6 +27,11 @@ impl Robot {
 
     /// Its camera may have so many.
     pub(crate) fn with_renditions(name: &str, size: &str, least: &str, renditions: u8) -> Self {
+        Self::with(name, size, least, &format!("renditions = {renditions}"))
+    }
+
+    /// `line` is one more of the camera's.
+    pub(crate) fn with(name: &str, size: &str, least: &str, line: &str) -> Self {
         let http = free_address();
         let port = free_port();
         let config = configuration(name, "test-card", http, http);
@@ -34,10 +39,7 @@ impl Robot {
         let text = text
             .replace("640x360", size)
             .replace("300 kbps", least)
-            .replace(
-                "fps = 30\n",
-                &format!("fps = 30\nrenditions = {renditions}\n"),
-            )
+            .replace("fps = 30\n", &format!("fps = 30\n{line}\n"))
             .replace("[webrtc]\n", &format!("[webrtc]\nudp_ports = \"{port}\"\n"))
             .replace(
                 r#"start = "2 Mbps", max = "2 Mbps""#,
