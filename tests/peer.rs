@@ -288,6 +288,10 @@ async fn browser_that_falls_silent_is_told_of_in_the_next_statistics() {
     scene.until_disconnected().await;
     let after = scene.statistics_until(|_| true).await;
     assert!(after.sent < Bitrate::kbps(10), "{after:?}");
+    assert!(
+        after.link.is_some_and(|link| link.acknowledged.is_none()),
+        "{after:?}"
+    );
 }
 
 #[tokio::test]

@@ -242,7 +242,13 @@ impl Session {
     }
 
     fn statistics(&mut self, now: Instant) -> PeerStatistics {
-        let statistics = self.stream.statistics();
+        let mut statistics = self.stream.statistics();
+        if self.stream.course().is_silent
+            && let Some(link) = &mut statistics.link
+        {
+            // What arrived before the silence says nothing about now.
+            link.acknowledged = None;
+        }
         let (at, bytes) = self
             .sent_before
             .replace((now, statistics.sent_bytes))
