@@ -245,6 +245,22 @@ fn viewer_with_a_poor_link_harms_nobody() {
     }
 }
 
+/// Their key frames take two seconds of the poor link each, and are lost in part: it sees a slide show, and not nothing.
+#[test]
+fn viewer_with_a_poor_link_sees_the_key_frames_of_the_others() {
+    let seen = runs_of(4, |seed| {
+        let scenario = scenarios::three_and(seed, Some(scenarios::poor()));
+        run(scenario).remove(3)
+    });
+    let shown = report(
+        "poor fourth",
+        "pictures that it sees in 30 s",
+        &seen,
+        |it| it.screen.shown.len() as f64,
+    );
+    assert!(shown.least >= 6.0);
+}
+
 #[test]
 fn still_picture_does_not_lose_what_the_link_was_proven_to_carry() {
     let seen = runs(|seed| {
