@@ -67,6 +67,8 @@ impl Limit<'_> {
     fn limited_by(&self) -> Option<&'static str> {
         match self.why {
             Why::Slowest { viewer, .. } if viewer == self.place => Some(OWN),
+            // It is gone, and the target has not moved since.
+            Why::Slowest { .. } if self.is_alone => None,
             Why::Slowest { .. } => Some(ANOTHER),
             Why::Least => Some(OWN),
             Why::Start | Why::Most => None,
@@ -80,6 +82,9 @@ impl Limit<'_> {
             }
             Why::Slowest { viewer, .. } if viewer == self.place => {
                 "your link is the slowest".to_owned()
+            }
+            Why::Slowest { .. } if self.is_alone => {
+                "a viewer who left had the slowest link".to_owned()
             }
             Why::Slowest { .. } => "another viewer has the slowest link".to_owned(),
             why @ (Why::Start | Why::Most | Why::Least) => why.to_string(),
@@ -132,6 +137,7 @@ mod tests {
         let (words, limited_by) = said(&slowest("somebody-else"), false);
         assert!(!words.contains("somebody"), "{words}");
         assert_eq!(limited_by, Some(ANOTHER));
+        assert_eq!(said(&slowest("somebody-else"), true).1, None);
         assert_eq!(said(&Why::Most, false).1, None);
         assert_eq!(said(&Why::Start, true).1, None);
         assert_eq!(said(&Why::Least, true).1, Some(OWN));
