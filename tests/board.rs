@@ -125,7 +125,7 @@ async fn replug() {
         Viewer::join(robot.address()).await,
     ];
     let mut left = None;
-    let mut returns = Vec::new();
+    let mut longest = Duration::ZERO;
     for cycle in 1..=cycles {
         viewers
             .iter()
@@ -147,20 +147,15 @@ async fn replug() {
             let first = viewer.until("the picture", Duration::from_secs(30), |picture| {
                 picture.key_frame && picture.at > plugged
             });
-            returns.push(first.at - plugged);
+            longest = longest.max(first.at - plugged);
         }
-        println!("cycle {cycle}: {held:?}, back after {:?}", returns.last());
+        println!("cycle {cycle}: {held:?}, back after {longest:?} at most");
         // What is made once, when first needed, is made by then.
         if cycle == 2 {
             left = Some(held);
         }
     }
-    // One of them may meet whatever else the machine does.
-    returns.sort();
-    let (usual, longest) = (returns[returns.len() / 2], returns.last());
-    println!("back after {usual:?}, {longest:?} at most");
-    assert!(usual < Duration::from_secs(3), "back after {usual:?}");
-    assert!(longest < Some(&Duration::from_secs(10)), "{longest:?}");
+    assert!(longest < Duration::from_secs(3), "back after {longest:?}");
     for viewer in &viewers {
         assert_eq!(viewer.sessions(), 1, "the peers are the same");
     }
@@ -346,9 +341,9 @@ async fn idle() {
     let rests = |when: &str| {
         assert_eq!(robot.video_devices(), [""; 0], "{when}");
         // What has just ended is cleared away.
-        std::thread::sleep(Duration::from_secs(10));
+        std::thread::sleep(Duration::from_secs(3));
         // What else the machine does makes an emulated processor slower, and the share larger, never less.
-        let used = (1..=6).map(|_| {
+        let used = (1..=3).map(|_| {
             let before = ProcessorTime::read(robot.id());
             std::thread::sleep(Duration::from_secs(30));
             let used = ProcessorTime::read(robot.id()).percent_since(&before);
@@ -375,52 +370,47 @@ async fn idle() {
 #[ignore = "needs a camera and an encoder"]
 fn speed() {
     for size in ["320x240", "640x480"] {
-        // What else the machine does may fall on either side.
+        let before = plain_loop(size);
+        let robot = Robot::start(
+            &format!("speed-{size}"),
+            &Setup {
+                size,
+                fps: 60,
+                more: "keep_warm = true",
+                ..Setup::default()
+            },
+        );
+        robot.until_metric("rovercast_pipeline_running", 1.0);
+        wait_for("thirty frames", Duration::from_secs(30), || {
+            (robot.metric("rovercast_encoder_frames_total") > 30.0).then_some(())
+        });
+        let frames = || robot.metric("rovercast_encoder_frames_total");
+        let (begin, first) = (Instant::now(), frames());
+        let used = ProcessorTime::read(robot.id());
+        std::thread::sleep(Duration::from_secs(10));
+        let encoded = frames() - first;
+        let took = begin.elapsed().as_secs_f64();
+        let percent = ProcessorTime::read(robot.id()).percent_since(&used);
+        let fps = encoded / took;
+        let resident = Memory::read(robot.id()).resident;
+        assert_eq!(robot.metric("rovercast_copied_bytes_total"), 0.0);
+        drop(robot);
+        // Before and after: what else the machine does is in the middle of both.
+        let after = plain_loop(size);
+        let plain = f64::midpoint(before.frames_per_second, after.frames_per_second);
+        println!(
+            "{size}: {fps:.1} frames/s, the plain loop {plain:.1}: {:.2}; {:.2} ms of the processor a frame, the plain loop {:.2}; {:.0} MB resident",
+            fps / plain,
+            percent * 10.0 * took / encoded,
+            f64::midpoint(before.processor_ms_a_frame, after.processor_ms_a_frame),
+            resident,
+        );
         assert!(
-            (1..=3).any(|_| speed_of(size) > SPEED_LEAST),
-            "{size}: less than {SPEED_LEAST} of the plain loop"
+            fps / plain > SPEED_LEAST,
+            "{:.2} of the plain loop",
+            fps / plain
         );
     }
-}
-
-/// The program's frames a second by those of the plain loop.
-fn speed_of(size: &'static str) -> f64 {
-    let before = plain_loop(size);
-    let robot = Robot::start(
-        &format!("speed-{size}"),
-        &Setup {
-            size,
-            fps: 60,
-            more: "keep_warm = true",
-            ..Setup::default()
-        },
-    );
-    robot.until_metric("rovercast_pipeline_running", 1.0);
-    wait_for("thirty frames", Duration::from_secs(30), || {
-        (robot.metric("rovercast_encoder_frames_total") > 30.0).then_some(())
-    });
-    let frames = || robot.metric("rovercast_encoder_frames_total");
-    let (begin, first) = (Instant::now(), frames());
-    let used = ProcessorTime::read(robot.id());
-    std::thread::sleep(Duration::from_secs(10));
-    let encoded = frames() - first;
-    let took = begin.elapsed().as_secs_f64();
-    let percent = ProcessorTime::read(robot.id()).percent_since(&used);
-    let fps = encoded / took;
-    let resident = Memory::read(robot.id()).resident;
-    assert_eq!(robot.metric("rovercast_copied_bytes_total"), 0.0);
-    drop(robot);
-    // Before and after: what else the machine does is in the middle of both.
-    let after = plain_loop(size);
-    let plain = f64::midpoint(before.frames_per_second, after.frames_per_second);
-    println!(
-        "{size}: {fps:.1} frames/s, the plain loop {plain:.1}: {:.2}; {:.2} ms of the processor a frame, the plain loop {:.2}; {:.0} MB resident",
-        fps / plain,
-        percent * 10.0 * took / encoded,
-        f64::midpoint(before.processor_ms_a_frame, after.processor_ms_a_frame),
-        resident,
-    );
-    fps / plain
 }
 
 /// The aim is 0.95 on a quiet machine; two measurements one after the other on a busy one differ by more than that.

@@ -68,7 +68,7 @@ async fn three_viewers_do_not_notice_three_hundred_restarts_of_a_busy_relay() {
             watcher.pictures()
         );
         assert!(pause <= FREEZE, "a picture stood still for {pause:?}");
-        let expected = begin.elapsed().as_secs() * 30 / 2;
+        let expected = begin.elapsed().as_secs() * 30 * 9 / 10;
         assert!(
             watcher.pictures() >= expected,
             "{} pictures",
@@ -312,4 +312,4 @@ const RESTARTS: u32 = 300;
 const CROWD: usize = 40;
 
 /// What people call a picture that froze.
-const FREEZE: Duration = Duration::from_secs(1);
+const FREEZE: Duration = Duration::from_millis(300);

@@ -57,9 +57,10 @@ function sample(video, now, metadata) {
     width: metadata.width,
     height: metadata.height,
     frame: strip ? strip.frame : null,
-    // When the picture is to be seen, not when this callback ran. The time of day is read anew: performance.timeOrigin keeps that of
-    // the page's beginning, and a machine whose clock is set meanwhile would show pictures of the future.
-    age: strip ? Date.now() - performance.now() + metadata.expectedDisplayTime - strip.captured : null,
+    // When the picture is to be seen, not when this callback ran; in one of ten sessions Chromium expects that before it has handed the
+    // picture on. The time of day is read anew: performance.timeOrigin keeps that of the page's beginning, and a machine whose clock is
+    // set meanwhile would show pictures of the future.
+    age: strip ? Date.now() - performance.now() + Math.max(metadata.expectedDisplayTime, metadata.presentationTime) - strip.captured : null,
   });
   if (video === watched) video.requestVideoFrameCallback((now, metadata) => sample(video, now, metadata));
 }

@@ -1,6 +1,6 @@
 # With no viewer camera and encoder are closed, and the program costs next to nothing.
 # needs: camera encoder rovercast tests
-# deadline: 500 s
+# deadline: 300 s
 # shellcheck shell=dash
 
 ROVERCAST_CAMERA=$(camera) ROVERCAST_ENCODER=$(encoder)
