@@ -1,20 +1,30 @@
 # shellcheck shell=bash
 # Shares scenarios out to boards that run side by side: they wait more than they work. Sourced by ../run; uses say, needs, deadline_of,
-# waits_to_be_named, BOARDS, LOGS, SHARE.
+# BOARD, BOARDS, LOGS, SHARE.
 
-# share_out NAME...: those that take longest first, each to the board that has least to do. Leaves in PLANS the names for each.
-share_out() {
-    local name deadline board least load=()
-    PLANS=()
-    if [ $# -lt "$BOARDS" ]; then BOARDS=$#; fi
+# run_side_by_side NAME...: and what measures, at the end, on a board that has the machine for itself.
+run_side_by_side() {
+    local name quiet=() others=()
     for name in "$@"; do
-        if waits_to_be_named "$name"; then BOARDS=1; fi
+        if grep -q '^# wants: quiet$' "$BOARD/scenarios/$name.sh"; then quiet+=("$name"); else others+=("$name"); fi
     done
-    if [ "$BOARDS" = 1 ]; then
-        PLANS=("$*")
-        return
+    if [ ${#others[@]} -gt 0 ]; then
+        share_out "${others[@]}"
+        start_boards "${PLANS[@]}"
+        await_boards
     fi
-    for ((board = 0; board < BOARDS; board++)); do load+=(0) PLANS+=(''); done
+    if [ ${#quiet[@]} -gt 0 ]; then
+        start_boards "${quiet[*]}"
+        await_boards
+    fi
+}
+
+# share_out NAME...: those that may take longest first, each to the board that has least to do. Leaves in PLANS the names for each.
+share_out() {
+    local name deadline board least boards=$BOARDS load=()
+    PLANS=()
+    if [ $# -lt "$boards" ]; then boards=$#; fi
+    for ((board = 0; board < boards; board++)); do load+=(0) PLANS+=(''); done
     while read -r deadline name; do
         least=0
         for board in "${!load[@]}"; do
@@ -25,17 +35,17 @@ share_out() {
     done < <(for name in "$@"; do echo "$(deadline_of "$name") $name"; done | sort -s -n -r -k 1,1)
 }
 
-# Each with a share, logs, a network and a USB camera of its own.
+# start_boards NAMES...: one for each word. Each has a share, logs, a network and a USB camera of its own.
 start_boards() {
-    local number=0 plan
-    RUNNING=()
-    for plan in "${PLANS[@]}"; do
-        number=$((number + 1))
+    local plan
+    for plan in "$@"; do
         # shellcheck disable=SC2086 # the names are words
-        run_board $number $plan &
-        RUNNING+=($!)
+        run_board $((STARTED + 1)) $plan &
+        STARTED=$((STARTED + 1))
+        RUNNING[STARTED]=$!
     done
 }
+STARTED=0 RUNNING=()
 
 # run_board NUMBER NAME...: in a process of its own.
 run_board() {
@@ -55,10 +65,9 @@ run_board() {
 }
 
 await_boards() {
-    local number=0 process passed failed skipped
-    for process in "${RUNNING[@]}"; do
-        number=$((number + 1))
-        wait "$process" || fail "board $number was not run to its end: see $LOGS/board-$number"
+    local number passed failed skipped
+    for number in "${!RUNNING[@]}"; do
+        wait "${RUNNING[number]}" || fail "board $number was not run to its end: see $LOGS/board-$number"
         read -r passed failed skipped < "$SHARE-$number.counts"
         PASSED=$((PASSED + passed)) FAILED=$((FAILED + failed)) SKIPPED=$((SKIPPED + skipped))
     done
@@ -72,4 +81,3 @@ stop_boards() {
         wait "${RUNNING[@]}" 2> /dev/null || true
     fi
 }
-RUNNING=()

@@ -1,5 +1,6 @@
 # With no viewer camera and encoder are closed, and the program costs next to nothing.
 # needs: camera encoder rovercast tests
+# wants: quiet
 # deadline: 300 s
 # shellcheck shell=dash
 

@@ -1,6 +1,7 @@
 # The stream follows a link that becomes narrow and wide again, and outlives a lossy one: tbf and netem here, a real Chromium behind them.
 # needs: vivid vh264enc rovercast tests network
 # when: asked
+# wants: quiet
 # deadline: 300 s
 # shellcheck shell=dash
 

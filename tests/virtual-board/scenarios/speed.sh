@@ -1,5 +1,6 @@
 # The program encodes about as many frames a second as the rig's plain loop over the same devices.
 # needs: vivid vh264enc rovercast tests
+# wants: quiet
 # deadline: 180 s
 # shellcheck shell=dash
 
