@@ -442,7 +442,9 @@ impl<P: Payload> Sending<P> {
             return;
         }
         for _ in 1..copies {
-            if self.pacer.repairs_take() > COPIES_TAKE || !self.pacer.push_repair(again(), bytes) {
+            if self.pacer.repairs_take() > pacer::QUEUE / COPIES_OF_QUEUE
+                || !self.pacer.push_repair(again(), bytes)
+            {
                 return;
             }
         }
@@ -469,8 +471,8 @@ const WITH_HEADERS: f64 = 1.06;
 /// The most that is ever sent is the encoder's most, and what a way that loses a tenth wants again.
 const WITH_REPAIR: f64 = 1.15;
 
-/// Half of the queue: when much is lost at once, copies of what repairs it would leave no time for the picture.
-const COPIES_TAKE: Duration = Duration::from_millis(125);
+/// When much is lost at once, copies of what repairs it take half of the queue at most: more would leave no time for the picture.
+const COPIES_OF_QUEUE: u32 = 2;
 
 /// The end of a silence is seen this soon, for 5 kbit/s.
 const KEEP_ALIVE: Duration = Duration::from_millis(100);

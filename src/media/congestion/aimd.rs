@@ -136,7 +136,7 @@ impl RateControl {
         self.because = because;
     }
 
-    /// Whatever queue there was is gone, after a time without an answer.
+    /// What was taken for a queue is gone, or was none.
     pub(super) fn start_anew(&mut self) {
         self.phase = Phase::Growing;
         self.standing_since = None;

@@ -105,7 +105,7 @@ fn waited(base: Option<i64>, delay: Option<i64>) -> Duration {
 const BASE_SECONDS: usize = 10;
 
 /// So long must the least delay of each second be the same, in microseconds and but for jitter, to be the way's own. Around the top
-/// of its curve CUBIC keeps a queue within 6 ms for 4 s at 4 Mbit/s (RFC 9438, section 4.2).
+/// of its curve CUBIC keeps a queue within 6 ms for 3 s at 4 Mbit/s, and for 6 s at 40 (RFC 9438, section 4.2).
 const CONSTANT_SECONDS: usize = 6;
 const CONSTANT: i64 = 6000;
 
