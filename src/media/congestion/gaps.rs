@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn link_that_just_became_an_eighth_is_ours() {
+    fn link_that_just_became_an_eighth_is_not_taken_for_somebody_elses() {
         let start = Instant::now();
         let (mut gaps, mut number) = (Gaps::default(), 0);
         let (mut sent, mut arrived) = (start, Duration::from_secs(1));

@@ -57,6 +57,8 @@ run_board() {
     BOARD_LOGS=$LOGS/board-$NUMBER
     mkdir -p "$BOARD_LOGS"
     rm -f "$SHARE.pid" "$SHARE.counts"
+    # Those of boards before are counted.
+    PASSED=0 FAILED=0 SKIPPED=0
     fill_share "$@"
     if needs network "$@"; then open_network; fi
     if needs uvc "$@"; then start_usb_camera; fi
